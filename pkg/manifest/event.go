@@ -1,0 +1,41 @@
+package manifest
+
+// Step names a stage of a push, in the order in which a user meets them.
+type Step string
+
+// The steps.
+const (
+	StepConnect   Step = "connect"
+	StepAgent     Step = "agent"
+	StepInventory Step = "inventory"
+	StepPlan      Step = "plan"
+	StepWait      Step = "wait" // for a lock
+	StepSend      Step = "send"
+	StepLoad      Step = "load"
+	StepProve     Step = "prove"
+	StepTag       Step = "tag"
+	StepRetry     Step = "retry"
+	StepWarning   Step = "warning"
+)
+
+// Event is something that happened during a push, for whoever watches. Text is for people; numbers are in bytes.
+type Event struct {
+	Step Step   `json:"step"`
+	Ref  string `json:"ref,omitempty"` // the image it is about
+	Text string `json:"text,omitempty"`
+
+	// StepSend: raw bytes of blobs delivered so far in this push, how many there will be, bytes on the wire so far.
+	Done  int64 `json:"done,omitempty"`
+	Total int64 `json:"total,omitempty"`
+	Wire  int64 `json:"wire,omitempty"`
+}
+
+// Events receives events, from several goroutines. It must not block for long.
+type Events func(Event)
+
+// Say sends an event with a text; a nil Events is silent.
+func (e Events) Say(s Step, ref, text string) {
+	if e != nil {
+		e(Event{Step: s, Ref: ref, Text: text})
+	}
+}

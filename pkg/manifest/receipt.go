@@ -1,0 +1,48 @@
+package manifest
+
+import "time"
+
+// State is one name and what it points at: an engine's ID of an image with its config and manifest digests. The zero
+// value means that nothing bore the name.
+type State struct {
+	ID       string `json:"id,omitempty"`
+	Config   Digest `json:"config,omitempty"`
+	Manifest Digest `json:"manifest,omitempty"`
+}
+
+// Done says what happened to one image.
+type Done struct {
+	Ref    string `json:"ref"`
+	Action Action `json:"action"`
+	Before State  `json:"before"`
+	After  State  `json:"after"`
+	// Keeper is the name under which the former image stays reachable; empty when there was none or none is kept.
+	Keeper string `json:"keeper,omitempty"`
+	// Proof says how it was proven that the image is whole, one sentence an item.
+	Proof []string `json:"proof"`
+	// Stale are containers that still run the former image.
+	Stale []Container `json:"stale,omitempty"`
+}
+
+// Receipt is the record of one push: what was done, by whom, when and how proven. It lies on the host as JSON.
+type Receipt struct {
+	ID       string    `json:"id"`   // sorts by time: 20261122T140501Z-1f2e3d4c
+	Tool     string    `json:"tool"` // version of clara-push on the host
+	From     string    `json:"from"` // user@machine that pushed
+	User     string    `json:"user"` // whom the agent ran as
+	Host     string    `json:"host"` // the host's own name
+	Engine   Engine    `json:"engine"`
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished"`
+	Images   []Done    `json:"images,omitempty"`
+	Path     string    `json:"path,omitempty"` // where it lies on the host
+	Warnings []string  `json:"warnings,omitempty"`
+}
+
+// Swept says what a clean-up removed from the stage.
+type Swept struct {
+	Blobs int   `json:"blobs"`
+	Bytes int64 `json:"bytes"`
+	// Held counts blobs that stay because a push holds them or they are young.
+	Held int `json:"held"`
+}
