@@ -51,6 +51,9 @@ type Plan struct {
 	Blobs []BlobPlan `json:"blobs,omitempty"`
 	Sizes Sizes      `json:"sizes"`
 	Keep  int        `json:"keep"` // how many former images stay reachable for a rollback
+	// Session names the push, From says who pushes; the receipt bears both.
+	Session string `json:"session"`
+	From    string `json:"from"`
 }
 
 // Sizes sums a plan up, in bytes of the blobs as the source holds them (before compression on the wire).

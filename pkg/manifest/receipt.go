@@ -28,6 +28,7 @@ type Done struct {
 type Receipt struct {
 	ID       string    `json:"id"`   // sorts by time: 20261122T140501Z-1f2e3d4c
 	Tool     string    `json:"tool"` // version of clara-push on the host
+	Session  string    `json:"session"`
 	From     string    `json:"from"` // user@machine that pushed
 	User     string    `json:"user"` // whom the agent ran as
 	Host     string    `json:"host"` // the host's own name
