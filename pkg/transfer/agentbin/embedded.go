@@ -1,0 +1,10 @@
+//go:build embed_agents
+
+package agentbin
+
+import "embed"
+
+// Each file is named clara-push-OS-ARCH.gz. `make release-agents` makes them.
+//
+//go:embed agents/*.gz
+var agents embed.FS
