@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"context"
+	"strings"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+)
+
+// Tag gives the image id the name ref; another image that bears it loses it.
+func (e *Engine) Tag(ctx context.Context, id, ref string) error {
+	if _, err := e.cli.ImageTag(ctx, client.ImageTagOptions{Source: id, Target: ref}); err != nil {
+		return e.failed("tag "+ref, err)
+	}
+	return nil
+}
+
+// Untag takes the name ref away. An image that loses its last name so, and that no container uses, goes with it; its
+// parents stay.
+func (e *Engine) Untag(ctx context.Context, ref string) error { return e.remove(ctx, ref) }
+
+// Remove deletes the image id. The engine refuses that for one with several names or a container.
+func (e *Engine) Remove(ctx context.Context, id string) error { return e.remove(ctx, id) }
+
+func (e *Engine) remove(ctx context.Context, name string) error {
+	if _, err := e.cli.ImageRemove(ctx, name, client.ImageRemoveOptions{PruneChildren: false}); err != nil {
+		return e.failed("remove "+name, err)
+	}
+	return nil
+}
+
+// TryCreate proves that a container can be made of the image id, and removes it again with its volumes. Nothing of it
+// runs. p is named to the engine only where it is not the engine's own platform.
+func (e *Engine) TryCreate(ctx context.Context, id string, p manifest.Platform) error {
+	opts := client.ContainerCreateOptions{
+		Config: &container.Config{
+			Image: id, Cmd: []string{"clara-push-proof"}, Entrypoint: []string{}, NetworkDisabled: true,
+			Labels: map[string]string{"clara-push": "proof"},
+		},
+		HostConfig: &container.HostConfig{NetworkMode: "none"},
+	}
+	if own := e.about.Platform; p.OS != "" && (p.OS != own.OS || p.Architecture != own.Architecture) && e.atLeast(1, 41) {
+		opts.Platform = &p
+	}
+	made, err := e.cli.ContainerCreate(ctx, opts)
+	if err != nil {
+		return e.failed("create a container", err)
+	}
+	ctx = context.WithoutCancel(ctx) // never leave it behind
+	if _, err := e.cli.ContainerRemove(ctx, made.ID, client.ContainerRemoveOptions{RemoveVolumes: true, Force: true}); err != nil {
+		return e.failed("remove the container made for the proof", err)
+	}
+	return nil
+}
+
+// Containers lists all containers, running or not. Image is the ID of the image that each was made of.
+func (e *Engine) Containers(ctx context.Context) ([]manifest.Container, error) {
+	list, err := e.cli.ContainerList(ctx, client.ContainerListOptions{All: true})
+	if err != nil {
+		return nil, e.failed("list containers", err)
+	}
+	containers := make([]manifest.Container, len(list.Items))
+	for n, c := range list.Items {
+		containers[n] = manifest.Container{ID: c.ID, Image: c.ImageID, State: string(c.State)}
+		if len(c.Names) > 0 {
+			containers[n].Name = manifest.Plain(strings.TrimPrefix(c.Names[0], "/"))
+		}
+	}
+	return containers, nil
+}

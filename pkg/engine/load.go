@@ -1,0 +1,137 @@
+package engine
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+)
+
+// lastWords is how long an engine that stopped reading has to say why.
+const lastWords = 15 * time.Second
+
+// Load sends the archive r, which carries no names, and returns the ID of the image that was loaded; it is empty when the
+// engine did not tell it. p is asked of a containerd store that can be asked; the zero p asks nothing.
+//
+// Nothing of what an engine prints proves that the image is whole: look at it before a name is moved. Failures:
+// KindStale with a *Missing in the chain when the engine lacks a layer that r left out, KindIntegrity for a layer
+// that has not the diffID of the configuration, KindSpace, KindEngine for every other complaint and for an answer that
+// names no image. An error of r aborts the request, so that the engine loads nothing, and is returned as it is. When r is
+// an io.Closer it is closed.
+func (e *Engine) Load(ctx context.Context, r io.Reader, p manifest.Platform) (string, error) {
+	src := &source{r: r}
+	defer src.close()
+	conn, err := e.dial(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close(); src.close() })
+	defer stop()
+	req, err := http.NewRequest(http.MethodPost, e.loadURL(p), src)
+	if err != nil {
+		return "", manifest.Fail(manifest.KindInternal, "load", "%w", err)
+	}
+	req.ContentLength = -1 // not known: sent in chunks
+	req.Header.Set("Content-Type", "application/x-tar")
+	id, err := exchange(conn, req, src)
+	switch {
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
+	case errors.Is(err, errBroken):
+		return "", manifest.Fail(manifest.KindEngine, "load", "the engine broke off: %w", err).Advise("see the engine's log, then push again")
+	}
+	return id, err
+}
+
+// exchange sends req and listens at the same time: an engine that gives up early says why before it has read everything.
+func exchange(conn net.Conn, req *http.Request, src *source) (string, error) {
+	type answer struct {
+		id  string
+		err error
+	}
+	answered, wrote := make(chan answer, 1), make(chan error, 1)
+	go func() {
+		id, err := listen(conn, req)
+		answered <- answer{id, err}
+	}()
+	go func() {
+		w := bufio.NewWriterSize(conn, 256<<10)
+		wrote <- errors.Join(req.Write(w), w.Flush())
+	}()
+	select {
+	case a := <-answered:
+		if a.err != nil {
+			conn.Close()
+			src.close()
+		}
+		<-wrote
+		if a.err == nil && src.err != nil {
+			return "", src.err
+		}
+		return a.id, a.err
+	case err := <-wrote:
+		if src.err != nil {
+			conn.Close() // before the last chunk: the engine sees a broken request
+			<-answered
+			return "", src.err
+		}
+		if err != nil {
+			conn.SetReadDeadline(time.Now().Add(lastWords))
+		}
+		a := <-answered
+		if errors.Is(a.err, errBroken) {
+			a.err = errors.Join(a.err, err)
+		}
+		return a.id, a.err
+	}
+}
+
+// errBroken marks an answer that could not be read to its end.
+var errBroken = errors.New("no whole answer")
+
+func listen(conn net.Conn, req *http.Request) (string, error) {
+	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errBroken, err)
+	}
+	defer resp.Body.Close()
+	return scan(resp.StatusCode, resp.Body)
+}
+
+func (e *Engine) loadURL(p manifest.Platform) string {
+	q := url.Values{"quiet": {"1"}}
+	if e.about.Store == manifest.StoreContainerd && p.OS != "" && e.atLeast(1, 48) {
+		raw, _ := json.Marshal(p) // plain strings
+		q.Set("platform", string(raw))
+	}
+	return "http://docker" + e.base + "/v" + e.about.API + "/images/load?" + q.Encode()
+}
+
+// source remembers how its reader ended: an error of ours must not be taken for one of the engine.
+type source struct {
+	r   io.Reader
+	err error // other than io.EOF
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+func (s *source) close() {
+	if c, ok := s.r.(io.Closer); ok {
+		c.Close()
+	}
+}
