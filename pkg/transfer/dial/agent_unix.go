@@ -1,0 +1,15 @@
+//go:build !windows
+
+package dial
+
+import (
+	"context"
+	"net"
+)
+
+// defaultAgent is where the agent is when nothing says so: nowhere.
+const defaultAgent = ""
+
+func dialAgent(ctx context.Context, address string) (net.Conn, error) {
+	return (&net.Dialer{Timeout: agentAnswers}).DialContext(ctx, "unix", address)
+}

@@ -1,0 +1,186 @@
+package dial
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+)
+
+// A route is the way to a host with everything about it found out: what ssh_config says about each hop, the known
+// host keys, the private keys. It serves any number of connections, also at the same time.
+type route struct {
+	name  string // the host as the user wrote it
+	hops  []*hop // jump hosts first; the last is the host itself
+	asker *asker
+	alive keepAlive
+}
+
+// A hop is one SSH server on the way.
+type hop struct {
+	name     string // as the user or ProxyJump wrote it
+	last     bool   // it is the host itself
+	settings settings
+	keys     []*keyFile
+	certs    []ssh.PublicKey // of CertificateFile
+	doorman  *doorman
+	asker    *asker
+	warn     func(string)
+
+	mu       sync.Mutex
+	good     ssh.PublicKey // what the last login succeeded with
+	hostKeys []string      // the kinds of host key among which the pinned one was found
+}
+
+// maxHops bounds a chain of jump hosts.
+const maxHops = 16
+
+// A planner builds a route.
+type planner struct {
+	warn func(string)
+	ask  *asker
+	seen map[string]bool
+}
+
+func plan(ctx context.Context, name string, o Options) (*route, error) {
+	asked, err := ParseHost(name)
+	if err != nil {
+		return nil, err
+	}
+	if o.HostFingerprint, err = checkFingerprint(o.HostFingerprint); err != nil {
+		return nil, err
+	}
+	p := &planner{warn: once(o.Warn), ask: newAsker(o.Prompt), seen: map[string]bool{}}
+	for _, id := range o.Identities {
+		if !exists(id) && !exists(id+".pub") {
+			p.warn("identity " + id + " does not exist")
+		}
+	}
+	hops, err := p.hops(ctx, name, asked, o)
+	if err != nil {
+		return nil, err
+	}
+	last := hops[len(hops)-1]
+	last.last = true
+	return &route{name: name, hops: hops, asker: p.ask, alive: chooseKeepAlive(o, &last.settings)}, nil
+}
+
+// hops finds the hops to a host, itself last. The last jump host in a list is reached through those before it, and
+// the first as its own configuration says, as ssh does.
+func (p *planner) hops(ctx context.Context, name string, asked Host, o Options) ([]*hop, error) {
+	s, err := configure(ctx, asked, o, p.warn)
+	if err != nil {
+		return nil, err
+	}
+	if o.ConnectTimeout > 0 {
+		s.timeout = o.ConnectTimeout
+	}
+	key := fmt.Sprintf("%s@%s:%d", s.user, s.host, s.port)
+	if p.seen[key] || len(p.seen) >= maxHops {
+		return nil, manifest.Fail(manifest.KindUsage, "read ssh_config", "the jump hosts go round in a circle: %s comes twice", key)
+	}
+	p.seen[key] = true
+	before, err := p.jumps(ctx, s.jump, o)
+	if err != nil {
+		return nil, err
+	}
+	h, err := p.hop(name, s, o)
+	return append(before, h), err
+}
+
+func (p *planner) jumps(ctx context.Context, list string, o Options) ([]*hop, error) {
+	if list == "" {
+		return nil, nil
+	}
+	rest, name := "", list
+	if i := strings.LastIndexByte(list, ','); i >= 0 {
+		rest, name = list[:i], list[i+1:]
+	}
+	asked, err := ParseHost(strings.TrimSpace(name))
+	if err != nil {
+		return nil, fmt.Errorf("jump host: %w", err)
+	}
+	return p.hops(ctx, name, asked, Options{ConfigFile: o.ConfigFile, Jump: rest, AcceptNew: o.AcceptNew, ConnectTimeout: o.ConnectTimeout})
+}
+
+func (p *planner) hop(name string, s settings, o Options) (*hop, error) {
+	h := &hop{name: name, settings: s, asker: p.ask, warn: p.warn}
+	if s.batch {
+		h.asker = newAsker(nil)
+	}
+	for _, path := range s.identities {
+		if k, err := openKeyFile(path); err == nil {
+			h.keys = append(h.keys, k)
+		}
+	}
+	for _, path := range s.certificates {
+		cert, ok := readPublic(path).(*ssh.Certificate)
+		if !ok {
+			p.warn("CertificateFile " + path + " holds no certificate")
+			continue
+		}
+		h.certs = append(h.certs, cert)
+	}
+	var err error
+	h.doorman, err = newDoorman(&h.settings, o, p.warn)
+	return h, err
+}
+
+// checkFingerprint accepts "SHA256:…" as ssh-keygen -l prints it, with or without padding.
+func checkFingerprint(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	hash, ok := strings.CutPrefix(s, "SHA256:")
+	hash = strings.TrimRight(hash, "=")
+	if !ok || len(hash) != 43 {
+		return "", manifest.Fail(manifest.KindUsage, "read options", "%q is not a fingerprint of a host key: it is written SHA256: and 43 letters", clean(s)).
+			Advise("on the host, ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub prints it")
+	}
+	return "SHA256:" + hash, nil
+}
+
+// certificatesFor returns the certificates of CertificateFile for a key.
+func (h *hop) certificatesFor(key ssh.PublicKey) (out []ssh.PublicKey) {
+	for _, c := range h.certs {
+		if key != nil && sameKey(plainKey(c), key) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// namesKey reports whether the configuration names a key of the agent, by IdentityFile or CertificateFile.
+func (h *hop) namesKey(key ssh.PublicKey) bool {
+	for _, k := range h.keys {
+		if k.public != nil && sameKey(plainKey(k.public), plainKey(key)) {
+			return true
+		}
+	}
+	return len(h.certificatesFor(plainKey(key))) > 0
+}
+
+func (h *hop) lastGood() ssh.PublicKey {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.good
+}
+
+// once makes a warning function that passes each text on once, from any goroutine.
+func once(warn func(string)) func(string) {
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	return func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if warn == nil || seen[text] {
+			return
+		}
+		seen[text] = true
+		warn(clean(text))
+	}
+}
