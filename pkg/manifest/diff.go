@@ -161,7 +161,7 @@ func (h *holdings) byChain(img Image) []LayerPlan {
 	present := true
 	for n, chain := range ChainIDs(img.DiffIDs()) {
 		l := img.Layers[n]
-		present = present && h.chains[chain] && !h.absent[l.DiffID]
+		present = present && h.chains[chain] && !h.absent[l.DiffID] && !h.absent[l.Digest]
 		layers[n] = LayerPlan{Layer: l, Present: present, Inflate: !present && strings.HasSuffix(l.MediaType, "zstd")}
 		h.chains[chain] = true
 	}

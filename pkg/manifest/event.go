@@ -39,3 +39,10 @@ func (e Events) Say(s Step, ref, text string) {
 		e(Event{Step: s, Ref: ref, Text: text})
 	}
 }
+
+// Sent sends how far the sending has come; a nil Events is silent.
+func (e Events) Sent(done, total, wire int64) {
+	if e != nil {
+		e(Event{Step: StepSend, Done: done, Total: total, Wire: wire})
+	}
+}

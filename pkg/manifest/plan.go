@@ -80,7 +80,7 @@ func (p Plan) Nothing() bool {
 
 // ChunkSize is how many raw bytes of a blob travel and are kept as one chunk; only the last of a blob is smaller. Part of
 // the protocol.
-const ChunkSize int64 = 8 << 20
+const ChunkSize int64 = 4 << 20
 
 // Chunks is how many chunks a blob of size bytes has. An empty blob has none.
 func Chunks(size int64) int {

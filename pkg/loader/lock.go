@@ -1,0 +1,129 @@
+package loader
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+)
+
+// An Owner says who holds a lock.
+type Owner struct {
+	From    string    `json:"from"`    // user@machine
+	Session string    `json:"session"` // of the push; whoever shows it again may take over
+	PID     int       `json:"pid"`
+	Since   time.Time `json:"since"`
+}
+
+// A Lock is held until Release, or until its process ends.
+type Lock struct {
+	file *os.File
+	// Waited tells that somebody else held the lock first, so that what was known before may be stale.
+	Waited bool
+}
+
+// Lock takes the lock on this host's engine and stage for one push at a time. While another push of the same session
+// holds it, that one is asked to end; for anybody else's it waits up to wait and then fails with KindLocked.
+func (h *Host) Lock(ctx context.Context, o Owner, wait time.Duration, ev manifest.Events) (*Lock, error) {
+	f, err := os.OpenFile(filepath.Join(h.dir, "lock"), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, stageFailure("lock", err)
+	}
+	l := &Lock{file: f}
+	if err := l.acquire(ctx, o, wait, ev); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if err := l.sign(o); err != nil {
+		f.Close()
+		return nil, stageFailure("lock", err)
+	}
+	return l, nil
+}
+
+func (l *Lock) acquire(ctx context.Context, o Owner, wait time.Duration, ev manifest.Events) error {
+	deadline := time.Now().Add(wait)
+	pause := 20 * time.Millisecond
+	for told := false; ; {
+		err := syscall.Flock(int(l.file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return stageFailure("lock", err)
+		}
+		l.Waited = true
+		holder := l.holder()
+		mine := holder.Session != "" && holder.Session == o.Session
+		if mine {
+			askToEnd(holder)
+		} else if time.Now().After(deadline) {
+			return locked(holder, wait)
+		}
+		if !told {
+			told = true
+			ev.Say(manifest.StepWait, "", waiting(holder, mine))
+		}
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, time.Second)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// askToEnd tells the agent of a connection that was lost to end; past its commit point it finishes first.
+func askToEnd(o Owner) {
+	if o.PID > 1 && o.PID != os.Getpid() {
+		_ = syscall.Kill(o.PID, syscall.SIGTERM)
+	}
+}
+
+func waiting(o Owner, mine bool) string {
+	if mine {
+		return "the agent of the lost connection is still at work; waiting for it to end"
+	}
+	return fmt.Sprintf("%s is pushing since %s; waiting for it to end", o.From, o.Since.Local().Format(time.TimeOnly))
+}
+
+func locked(o Owner, wait time.Duration) error {
+	return manifest.Fail(manifest.KindLocked, "lock", "%s is pushing to this host since %s", o.From, o.Since.Format(time.RFC3339)).
+		Advise("wait for it, or give it longer with --lock-timeout (it was %s)", wait)
+}
+
+// holder reads who signed the lock; it may be the one before when the lock changed hands this moment.
+func (l *Lock) holder() Owner {
+	buf := make([]byte, 4096)
+	n, _ := l.file.ReadAt(buf, 0)
+	var o Owner
+	if json.Unmarshal(buf[:n], &o) != nil || o.From == "" {
+		o.From = "another clara-push"
+	}
+	return o
+}
+
+func (l *Lock) sign(o Owner) error {
+	o.PID, o.Since = os.Getpid(), time.Now()
+	raw, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	if err := l.file.Truncate(0); err != nil {
+		return err
+	}
+	_, err = l.file.WriteAt(raw, 0)
+	return err
+}
+
+// Release lets the lock go. It may be called twice.
+func (l *Lock) Release() {
+	_ = l.file.Truncate(0)
+	_ = l.file.Close()
+}

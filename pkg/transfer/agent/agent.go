@@ -1,0 +1,203 @@
+// Package agent is the host's end of a push: it speaks package wire on its standard input and output and lets package
+// loader do the work. It places nothing itself and knows nothing of SSH. Read Serve first.
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/clara-push/clara-push/pkg/loader"
+	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/transfer/wire"
+)
+
+// Silence is how long an agent waits for a sign of life from its client before it gives up.
+const Silence = 30 * time.Second
+
+// Options say who the agent is.
+type Options struct {
+	Version string // of this clara-push
+}
+
+// Serve greets, then answers requests until its input ends, its client falls silent or it is told to end. Once an apply
+// is past its commit point, Serve returns only when that is finished.
+func Serve(ctx context.Context, in *os.File, out io.Writer, o Options) error {
+	signal.Ignore(syscall.SIGPIPE) // a client that is gone must not end an apply past its commit point
+	if _, err := io.WriteString(out, wire.Greeting()); err != nil {
+		return err
+	}
+	m, _, err := wire.Read(in, nil)
+	if err != nil {
+		return ended(err)
+	}
+	switch {
+	case m.Type == wire.TJoin && m.Hello != nil:
+		return join(in, m.Hello)
+	case m.Type == wire.THello && m.Hello != nil:
+		ctx, end := signal.NotifyContext(ctx, syscall.SIGTERM)
+		defer end()
+		s := &session{options: o, hello: *m.Hello, out: wire.NewWriter(out), helloID: m.ID}
+		return s.serve(ctx, in)
+	}
+	return manifest.Fail(manifest.KindUsage, "agent", "the client began with %.20q", string(m.Type))
+}
+
+// ended makes the ordinary end of a stream no error.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// session is one client's control channel.
+type session struct {
+	options Options
+	hello   wire.Hello
+	helloID uint64
+	out     *wire.Writer
+
+	host  *loader.Host
+	lock  *loader.Lock
+	alive atomic.Int64 // when a frame came last, in Unix nanoseconds
+	work  sync.WaitGroup
+
+	mu        sync.Mutex
+	run       *run // the apply that is under way
+	committed bool
+}
+
+// serve reads requests until the stream ends. Whatever is under way then is cancelled, unless it is past its commit point.
+func (s *session) serve(ctx context.Context, in *os.File) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.touch()
+	ready := make(chan struct{})
+	s.work.Go(func() {
+		defer close(ready)
+		if err := s.welcome(ctx); err != nil {
+			s.fail(s.helloID, err)
+		}
+	})
+	requests := make(chan error, 1)
+	go func() { requests <- s.requests(ctx, in, ready) }()
+	err := s.watch(ctx, requests)
+	s.stop(cancel)
+	s.work.Wait()
+	s.close()
+	return ended(err)
+}
+
+func (s *session) touch() { s.alive.Store(time.Now().UnixNano()) }
+
+// watch waits for the end of the requests, for silence, or for the order to end.
+func (s *session) watch(ctx context.Context, requests <-chan error) error {
+	tick := time.NewTicker(Silence / 10)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-requests:
+			return err
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if time.Since(time.Unix(0, s.alive.Load())) > Silence {
+				return manifest.Fail(manifest.KindConnect, "agent", "no sign of life from the client for %s", Silence)
+			}
+		}
+	}
+}
+
+// stop cancels the session's work unless an apply is past its commit point.
+func (s *session) stop(cancel context.CancelFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.run != nil && !s.committed {
+		s.run.feed.abort(manifest.Fail(manifest.KindInterrupted, "agent", "the client is gone"))
+		s.run.cancel()
+	}
+	if !s.committed {
+		cancel()
+	}
+}
+
+func (s *session) close() {
+	if s.lock != nil {
+		s.lock.Release()
+	}
+	if s.host != nil {
+		s.host.Close()
+	}
+}
+
+// requests reads one message after the other. Everything but the hello waits until that is answered.
+func (s *session) requests(ctx context.Context, in io.Reader, ready <-chan struct{}) error {
+	buf := make([]byte, 0, wire.MaxBody)
+	for {
+		m, body, err := wire.Read(in, buf)
+		if err != nil {
+			return err
+		}
+		s.touch()
+		if m.Type == wire.TPing {
+			s.send(wire.Message{Type: wire.TPong, ID: m.ID})
+			continue
+		}
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if s.host == nil {
+			s.fail(m.ID, manifest.Fail(manifest.KindUsage, "agent", "there was no valid hello"))
+			continue
+		}
+		if err := s.handle(ctx, m, body); err != nil {
+			s.fail(m.ID, err)
+		}
+	}
+}
+
+// handle answers quick requests at once and starts the others.
+func (s *session) handle(ctx context.Context, m wire.Message, body []byte) error {
+	switch {
+	case m.Type == wire.TInventory && m.Query != nil:
+		s.work.Go(func() { s.inventory(ctx, m) })
+	case m.Type == wire.TSweep && m.Sweep != nil:
+		s.work.Go(func() { s.sweep(ctx, m) })
+	case m.Type == wire.TApply && m.Plan != nil:
+		return s.apply(m)
+	case m.Type == wire.TPut && m.Put != nil:
+		return s.put(s.out, m, body)
+	case m.Type == wire.TBlob && m.Blob != nil:
+		return s.announce(*m.Blob)
+	case m.Type == wire.TEnd && m.Blob != nil:
+		return s.endImage(m.Blob.Image)
+	case m.Type == wire.TAbort:
+		s.abortRun()
+		return nil
+	default:
+		return manifest.Fail(manifest.KindUsage, "agent", "unknown or empty request %.20q", string(m.Type))
+	}
+	return nil
+}
+
+func (s *session) send(m wire.Message) {
+	// An error here means that the client is gone, which the reading side notices.
+	_, _ = s.out.Send(m, nil)
+}
+
+func (s *session) fail(id uint64, err error) {
+	s.send(wire.Message{Type: wire.TFailure, ID: id, Failure: wire.Pack(err)})
+}
+
+func (s *session) events(id uint64) manifest.Events {
+	return func(e manifest.Event) { s.send(wire.Message{Type: wire.TEvent, ID: id, Event: &e}) }
+}

@@ -1,0 +1,137 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/clara-push/clara-push/pkg/loader"
+	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/transfer/wire"
+)
+
+// A data channel starts an agent process of its own on the host. That process hands its standard input and output over to
+// the agent of the control channel, through a socket in the state folder, and waits until they are no longer needed: so
+// one process has all chunks, and no byte is copied on the way.
+
+// listen lets data channels join this session until ctx ends.
+func (s *session) listen(ctx context.Context, host *loader.Host) error {
+	dir, path, err := socketPath(host.Dir(), s.hello.Session)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	_ = os.Remove(path) // of a lost connection of this session; takeOver has seen its process end
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return manifest.Fail(manifest.KindPermission, "agent", "listen for data channels: %w", err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	context.AfterFunc(ctx, func() {
+		l.Close()
+		os.Remove(filepath.Join(runDir(host.Dir()), s.hello.Session))
+	})
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go s.serveData(c.(*net.UnixConn))
+		}
+	}()
+	return nil
+}
+
+func runDir(state string) string { return filepath.Join(state, "run") }
+
+// socketPath names the session's socket through a handle of its folder, for a socket's own path must be short. The folder
+// is this user's alone.
+func socketPath(state, session string) (*os.File, string, error) {
+	if err := os.MkdirAll(runDir(state), 0o700); err != nil {
+		return nil, "", manifest.Fail(manifest.KindPermission, "agent", "%w", err)
+	}
+	dir, err := os.Open(runDir(state))
+	if err != nil {
+		return nil, "", manifest.Fail(manifest.KindPermission, "agent", "%w", err)
+	}
+	return dir, fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), session), nil
+}
+
+// serveData keeps the chunks that come by one data channel.
+func (s *session) serveData(c *net.UnixConn) {
+	defer c.Close()
+	in, out, err := receiveFiles(c)
+	if err != nil {
+		return
+	}
+	defer in.Close()
+	defer out.Close()
+	w := wire.NewWriter(out)
+	buf := make([]byte, 0, wire.MaxBody)
+	for {
+		m, body, err := wire.Read(in, buf)
+		if err != nil {
+			return
+		}
+		s.touch()
+		if m.Type != wire.TPut || m.Put == nil {
+			return
+		}
+		if err := s.put(w, m, body); err != nil {
+			if _, err := w.Send(wire.Message{Type: wire.TFailure, ID: m.ID, Failure: wire.Pack(err)}, nil); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// join is the other end of serveData: it lends its standard input and output to the session's agent.
+func join(in *os.File, hello *wire.Hello) error {
+	if !sessionName.MatchString(hello.Session) {
+		return manifest.Fail(manifest.KindUsage, "agent", "the client gave no valid session")
+	}
+	state, err := loader.StateDir(hello.StateDir)
+	if err != nil {
+		return err
+	}
+	dir, path, err := socketPath(state, hello.Session)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		return manifest.Fail(manifest.KindConnect, "agent", "the session has ended: %w", err)
+	}
+	defer c.Close()
+	u := c.(*net.UnixConn)
+	rights := syscall.UnixRights(int(in.Fd()), int(os.Stdout.Fd()))
+	if _, _, err := u.WriteMsgUnix([]byte{1}, rights, nil); err != nil {
+		return manifest.Fail(manifest.KindInternal, "agent", "hand the channel over: %w", err)
+	}
+	_, err = u.Read(make([]byte, 1)) // until the session's agent closes it
+	return ended(err)
+}
+
+func receiveFiles(c *net.UnixConn) (in, out *os.File, err error) {
+	rights := make([]byte, syscall.CmsgSpace(2*4))
+	_, n, _, _, err := c.ReadMsgUnix(make([]byte, 1), rights)
+	if err != nil {
+		return nil, nil, err
+	}
+	messages, err := syscall.ParseSocketControlMessage(rights[:n])
+	if err != nil || len(messages) != 1 {
+		return nil, nil, errors.Join(io.ErrUnexpectedEOF, err)
+	}
+	fds, err := syscall.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 2 {
+		return nil, nil, errors.Join(io.ErrUnexpectedEOF, err)
+	}
+	return os.NewFile(uintptr(fds[0]), "data in"), os.NewFile(uintptr(fds[1]), "data out"), nil
+}

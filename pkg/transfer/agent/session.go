@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"context"
+	"regexp"
+	"time"
+
+	"github.com/clara-push/clara-push/pkg/loader"
+	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/transfer/wire"
+)
+
+var sessionName = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// sweepAge is how long chunks of a push that failed are kept when nobody comes back for them.
+const sweepAge = 7 * 24 * time.Hour
+
+// welcome opens the host, and when this session's earlier connection was lost, finds out how that ended.
+func (s *session) welcome(ctx context.Context) error {
+	if !sessionName.MatchString(s.hello.Session) {
+		return manifest.Fail(manifest.KindUsage, "agent", "the client gave no valid session")
+	}
+	host, err := loader.Open(ctx, loader.Options{EngineHost: s.hello.EngineHost, StateDir: s.hello.StateDir, Tool: s.options.Version})
+	if err != nil {
+		return err
+	}
+	finished, err := s.takeOver(ctx, host)
+	if err != nil {
+		host.Close()
+		return err
+	}
+	if err := s.listen(ctx, host); err != nil {
+		host.Close()
+		return err
+	}
+	s.host = host
+	s.send(wire.Message{Type: wire.TWelcome, ID: s.helloID, Welcome: &wire.Welcome{
+		Version: s.options.Version, Platform: host.Platform(), Engine: host.Engine(), Finished: finished,
+	}})
+	return nil
+}
+
+// takeOver waits for an agent of the same session to end and returns the receipt that it may have left.
+func (s *session) takeOver(ctx context.Context, host *loader.Host) (*manifest.Receipt, error) {
+	if !host.Held(s.hello.Session) {
+		return host.ReceiptOf(s.hello.Session)
+	}
+	lock, err := s.takeLock(ctx, host, s.helloID)
+	if err != nil {
+		return nil, err
+	}
+	lock.Release()
+	return host.ReceiptOf(s.hello.Session)
+}
+
+func (s *session) takeLock(ctx context.Context, host *loader.Host, id uint64) (*loader.Lock, error) {
+	owner := loader.Owner{From: manifest.Plain(s.hello.From), Session: s.hello.Session}
+	return host.Lock(ctx, owner, time.Duration(s.hello.LockWait)*time.Second, s.events(id))
+}
+
+func (s *session) inventory(ctx context.Context, m wire.Message) {
+	inv, err := s.host.Inventory(ctx, *m.Query)
+	if err != nil {
+		s.fail(m.ID, err)
+		return
+	}
+	s.send(wire.Message{Type: wire.TInventory, ID: m.ID, Inventory: &inv})
+}
+
+func (s *session) sweep(ctx context.Context, m wire.Message) {
+	swept, err := s.host.Sweep(ctx, time.Duration(m.Sweep.Age)*time.Second)
+	if err != nil {
+		s.fail(m.ID, err)
+		return
+	}
+	s.send(wire.Message{Type: wire.TSwept, ID: m.ID, Swept: &swept})
+}
+
+// put keeps a chunk and acknowledges it on the channel it came by.
+func (s *session) put(out *wire.Writer, m wire.Message, body []byte) error {
+	p := m.Put
+	c := loader.Chunk{Index: p.Index, Codec: p.Codec, Raw: p.Raw, Sum: p.Sum, Body: body}
+	if err := s.host.Put(p.Digest, c); err != nil {
+		return err
+	}
+	_, err := out.Send(wire.Message{Type: wire.TAck, ID: m.ID}, nil)
+	return err
+}

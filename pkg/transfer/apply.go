@@ -1,0 +1,85 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/transfer/wire"
+)
+
+// Apply implements Target. The upload runs while the agent feeds the engine; whichever fails first ends the other.
+func (s *SSH) Apply(ctx context.Context, p manifest.Plan, src Source, ev manifest.Events) (manifest.Receipt, error) {
+	control, err := s.ready(ctx)
+	if err != nil {
+		return manifest.Receipt{}, manifest.On(s.host, err)
+	}
+	if s.welcome.Finished != nil {
+		return *s.welcome.Finished, nil // an earlier attempt ended well after its connection was lost
+	}
+	p.Session, p.From = s.session, s.from
+	var committed atomic.Bool
+	k, err := control.begin(wire.Message{Type: wire.TApply, Plan: &p}, nil, s.interim(ev, func() { committed.Store(true) }))
+	if err != nil {
+		return manifest.Receipt{}, manifest.On(s.host, s.lostBy(err))
+	}
+	m, err := s.carry(ctx, control, k, p, src, ev)
+	if err != nil {
+		err = s.lostBy(err)
+		if ctx.Err() != nil && committed.Load() {
+			err = manifest.Fail(manifest.KindUnknown, "load", "interrupted after the host had everything: it goes on by itself").
+				Advise("run the same command again: it tells how that ended")
+		}
+		return manifest.Receipt{}, manifest.On(s.host, err)
+	}
+	if m.Receipt == nil {
+		return manifest.Receipt{}, s.unexpected(m)
+	}
+	return *m.Receipt, nil
+}
+
+// carry uploads and waits for the agent's answer.
+func (s *SSH) carry(ctx context.Context, control *channel, k *call, p manifest.Plan, src Source, ev manifest.Events) (wire.Message, error) {
+	sending, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	u := newUpload(s, control, p, src, ev)
+	uploaded := make(chan error, 1)
+	go func() { uploaded <- u.run(sending) }()
+	answered := make(chan error, 1)
+	var m wire.Message
+	go func() {
+		var err error
+		m, err = control.wait(ctx, k)
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		cancel(errAnswered)
+		<-uploaded
+		return m, err
+	case err := <-uploaded:
+		if err != nil {
+			return m, s.giveUp(ctx, control, err, answered)
+		}
+		return m, <-answered
+	}
+}
+
+var errAnswered = errors.New("the agent has answered already")
+
+// giveUp ends the agent's apply because the upload failed, and says whose fault was first: an agent that fails stops
+// taking chunks, and then its reason counts.
+func (s *SSH) giveUp(ctx context.Context, control *channel, failed error, answered <-chan error) error {
+	if control.send(wire.Message{Type: wire.TAbort}, nil) != nil {
+		return failed
+	}
+	select {
+	case err := <-answered:
+		if k := manifest.KindOf(err); err != nil && k != manifest.KindInterrupted && k != manifest.KindInternal {
+			return err
+		}
+	case <-ctx.Done():
+	}
+	return failed
+}

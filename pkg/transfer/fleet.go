@@ -1,0 +1,145 @@
+package transfer
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/transfer/dial"
+	"github.com/clara-push/clara-push/pkg/transfer/wire"
+)
+
+// A fleet carries encoded chunks over one or more channels, each on a connection of its own, and finds out how many pay.
+// One channel carries at most the SSH window of 2 MiB for each round trip, and one TCP connection slows down at each lost
+// packet; but on a thin clean line every further connection costs.
+type fleet struct {
+	u     *upload
+	group *errgroup.Group
+	ctx   context.Context
+
+	mu      sync.Mutex
+	ships   []*ship
+	retired []*ship // to be closed at the end
+}
+
+// A ship is one channel of the fleet.
+type ship struct {
+	conn    *dial.Conn
+	own     bool // conn was made for this ship
+	channel *channel
+	turn    sync.Mutex    // one frame at a time is written, and timed
+	busy    atomic.Int64  // nanoseconds spent writing
+	bytes   atomic.Int64  // written
+	retired chan struct{} // closed when the ship shall take no more
+}
+
+const (
+	smallUpload  = 1 << 20 // up to here the control channel does: a data channel costs two round trips and a process
+	inFlight     = 2       // chunks of one channel that may wait for their acknowledgement
+	maxShips     = 8
+	maxLongFat   = 4       // more pay only against loss
+	sshWindow    = 2 << 20 // OpenSSH's window for one channel
+	measureEvery = 500 * time.Millisecond
+)
+
+func newFleet(u *upload) *fleet { return &fleet{u: u} }
+
+// run sends until the upload has no more chunks and all are acknowledged.
+func (f *fleet) run(ctx context.Context) error {
+	f.group, f.ctx = errgroup.WithContext(ctx)
+	s := f.u.plan.Sizes
+	if s.Send <= smallUpload && s.Unknown == 0 {
+		f.sail(&ship{conn: f.u.target.first, channel: f.u.control, retired: make(chan struct{})})
+		return f.group.Wait()
+	}
+	first, err := f.launch(f.u.target.first, false)
+	if err != nil {
+		return err
+	}
+	f.sail(first)
+	done := make(chan struct{})
+	go f.steer(done)
+	err = f.group.Wait()
+	close(done)
+	f.scrap()
+	return err
+}
+
+// launch opens a data channel on conn.
+func (f *fleet) launch(conn *dial.Conn, own bool) (*ship, error) {
+	t := f.u.target
+	h := wire.Hello{Session: t.session, StateDir: t.options.StateDir}
+	c, err := t.start.data(f.ctx, conn, t.limit, &t.wire, h)
+	if err != nil {
+		return nil, err
+	}
+	return &ship{conn: conn, own: own, channel: c, retired: make(chan struct{})}, nil
+}
+
+// sail lets s take chunks.
+func (f *fleet) sail(s *ship) {
+	f.mu.Lock()
+	f.ships = append(f.ships, s)
+	f.mu.Unlock()
+	for range inFlight {
+		f.group.Go(func() error { return f.carry(s) })
+	}
+}
+
+// carry sends one chunk after the other and waits for each to be acknowledged.
+func (f *fleet) carry(s *ship) error {
+	for {
+		select {
+		case p, more := <-f.u.ready:
+			if !more {
+				return nil
+			}
+			if err := f.deliver(s, p); err != nil {
+				return err
+			}
+		case <-s.retired:
+			return nil
+		case <-f.ctx.Done():
+			return context.Cause(f.ctx)
+		}
+	}
+}
+
+func (f *fleet) deliver(s *ship, p *piece) error {
+	s.turn.Lock()
+	began := time.Now()
+	k, err := s.channel.begin(wire.Message{Type: wire.TPut, Put: &p.put}, p.body, nil)
+	took := time.Since(began)
+	s.turn.Unlock()
+	if err != nil {
+		return err
+	}
+	s.busy.Add(int64(took))
+	s.bytes.Add(int64(len(p.body)))
+	f.u.pace.sent(s.channel, len(p.body), took)
+	m, err := s.channel.wait(f.ctx, k)
+	if err != nil {
+		return err
+	}
+	if m.Type != wire.TAck {
+		return manifest.Fail(manifest.KindInternal, "send", "unexpected answer %.20q to a chunk", string(m.Type))
+	}
+	f.u.done(p)
+	return nil
+}
+
+// scrap closes what the fleet opened.
+func (f *fleet) scrap() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range append(f.ships, f.retired...) {
+		s.channel.Close()
+		if s.own {
+			s.conn.Close()
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+)
+
+// Options steer Push. The zero value pushes what the target lacks, for the target's platform.
+type Options struct {
+	Plan     manifest.Options
+	DryRun   bool              // make the plan and stop
+	Platform manifest.Platform // zero: the target's
+	Events   manifest.Events
+}
+
+// Result is what became of a push.
+type Result struct {
+	Plan      manifest.Plan
+	Inventory manifest.Inventory
+	Receipt   manifest.Receipt // zero for a dry run and when there was nothing to do
+	Took      time.Duration
+}
+
+// How often a push starts again. A lost connection counts afresh whenever something arrived in between.
+const (
+	maxLosses = 10
+	maxStale  = 3
+)
+
+// Push makes dst have what src yields. It starts again, resuming, when the connection is lost or the host changed under
+// it; no other failure is tried twice. When it returns nil without DryRun, the host has everything and it was proven.
+func Push(ctx context.Context, src Source, dst Target, o Options) (Result, error) {
+	began := time.Now()
+	p := &push{src: src, dst: dst, options: o, pause: backoff.NewExponentialBackOff()}
+	p.pause.InitialInterval, p.pause.MaxInterval = 500*time.Millisecond, 20*time.Second
+	r, err := p.untilDone(ctx)
+	r.Took = time.Since(began)
+	if err != nil && ctx.Err() != nil {
+		err = stopped(ctx, err)
+	}
+	return r, err
+}
+
+// stopped says that it was the caller who ended the push, unless the host may be past its commit point.
+func stopped(ctx context.Context, err error) error {
+	switch {
+	case manifest.KindOf(err) == manifest.KindUnknown:
+		return err
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return manifest.Fail(manifest.KindConnect, "push", "not finished within the time given").
+			Advise("run the same command again: what has arrived is kept; or raise --timeout")
+	}
+	return manifest.Fail(manifest.KindInterrupted, "push", "interrupted; the host is unchanged").
+		Advise("run the same command again: what has arrived is kept")
+}
+
+type push struct {
+	src     Source
+	dst     Target
+	options Options
+	pause   *backoff.ExponentialBackOff
+	losses  int
+	stale   int
+	sent    int64 // raw bytes that an attempt had delivered, to see progress between losses
+}
+
+// untilDone is the only loop that tries again.
+func (p *push) untilDone(ctx context.Context) (Result, error) {
+	for {
+		before := p.sent
+		r, err := p.once(ctx)
+		if err == nil || ctx.Err() != nil {
+			return r, err
+		}
+		switch manifest.KindOf(err) {
+		case manifest.KindConnect:
+			err = p.afterLoss(ctx, err, p.sent != before)
+		case manifest.KindStale:
+			err = p.afterStale(err)
+		}
+		if err != nil {
+			return r, err
+		}
+	}
+}
+
+// once asks, plans and applies.
+func (p *push) once(ctx context.Context) (Result, error) {
+	var r Result
+	platform := p.options.Platform
+	if platform.OS == "" {
+		platform = p.dst.Platform()
+	}
+	artifacts, err := p.src.Artifacts(ctx, platform)
+	if err != nil {
+		return r, err
+	}
+	r.Inventory, err = p.dst.Inventory(ctx, manifest.Ask(artifacts))
+	if err != nil {
+		return r, err
+	}
+	r.Plan, err = manifest.Diff(artifacts, r.Inventory, p.options.Plan)
+	if err != nil || p.options.DryRun || r.Plan.Nothing() {
+		return r, err
+	}
+	p.options.Events.Say(manifest.StepPlan, "", describe(r.Plan))
+	r.Receipt, err = p.dst.Apply(ctx, r.Plan, p.src, p.watch)
+	return r, err
+}
+
+func describe(p manifest.Plan) string {
+	s := p.Sizes
+	text := fmt.Sprintf("%s to send, %s there already", manifest.FormatBytes(s.Send), manifest.FormatBytes(s.Present))
+	if s.Staged > 0 {
+		text += fmt.Sprintf(", %s sent before", manifest.FormatBytes(s.Staged))
+	}
+	if s.Unknown > 0 {
+		text += fmt.Sprintf(" (%d sizes not known before the engine has saved the image)", s.Unknown)
+	}
+	return text
+}
+
+func (p *push) watch(e manifest.Event) {
+	if e.Step == manifest.StepSend {
+		p.sent = max(p.sent, e.Done)
+	}
+	if p.options.Events != nil {
+		p.options.Events(e)
+	}
+}
+
+// afterLoss waits before the next attempt. It gives up after maxLosses in a row without progress.
+func (p *push) afterLoss(ctx context.Context, lost error, progress bool) error {
+	if progress {
+		p.losses = 0
+		p.pause.Reset()
+	}
+	p.losses++
+	if p.losses > maxLosses {
+		return lost
+	}
+	wait := p.pause.NextBackOff()
+	p.options.Events.Say(manifest.StepRetry, "", fmt.Sprintf("%s; trying again in %s", lost, wait.Round(100*time.Millisecond)))
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return lost
+	}
+}
+
+// afterStale notes what the host turned out not to have.
+func (p *push) afterStale(stale error) error {
+	p.stale++
+	if p.stale > maxStale {
+		return manifest.Fail(manifest.KindEngine, "push", "the host kept changing under the push: %w", stale).
+			Advise("see what else changes images on that host, then run the same command again")
+	}
+	var f *manifest.Failure
+	if errors.As(stale, &f) {
+		p.options.Plan.Absent = append(p.options.Plan.Absent, f.Absent...)
+	}
+	p.options.Events.Say(manifest.StepRetry, "", fmt.Sprintf("%s; planning again", stale))
+	return nil
+}

@@ -1,0 +1,32 @@
+// Package transfer brings artifacts to a host: it asks what the host has, lets package manifest decide what follows, sends
+// what is missing and has the host apply it. How things land is package loader's business, where they come from package
+// source's. Read Push first.
+package transfer
+
+import (
+	"context"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+)
+
+// A Source yields artifacts and their bytes. Package source has the implementations.
+type Source interface {
+	// Artifacts tells what is to be pushed, for platform p; the zero platform leaves the choice to the source.
+	Artifacts(ctx context.Context, p manifest.Platform) (manifest.Artifacts, error)
+	// Open reads the blob d from offset on: any blob of the artifacts, any offset, any number of times, from several
+	// goroutines at once.
+	Open(ctx context.Context, d manifest.Descriptor, offset int64) (manifest.BlobReader, error)
+	Close() error
+}
+
+// A Target is where artifacts land.
+type Target interface {
+	// Platform is what the target runs.
+	Platform() manifest.Platform
+	// Inventory tells what the target has, as far as q asks. On a target whose connection was lost it connects again.
+	Inventory(ctx context.Context, q manifest.Query) (manifest.Inventory, error)
+	// Apply carries p out with the bytes of src. It fails with KindConnect when the connection is lost, with KindStale when
+	// the target is no longer as p supposes; then a new plan is needed. Either way what has arrived is kept.
+	Apply(ctx context.Context, p manifest.Plan, src Source, ev manifest.Events) (manifest.Receipt, error)
+	Close() error
+}

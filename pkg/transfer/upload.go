@@ -1,0 +1,330 @@
+package transfer
+
+import (
+	"context"
+	"io"
+	"runtime"
+	"strings"
+
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/transfer/wire"
+)
+
+// How many chunks are in memory at once: raw ones, and encoded ones that wait for a channel or for its acknowledgement.
+const (
+	rawBuffers     = 6
+	encodedBuffers = 10
+)
+
+// upload brings the missing chunks of one plan to the stage. One goroutine reads blobs in the order in which the host
+// loads them, some encode, one a channel sends.
+type upload struct {
+	target  *SSH
+	control *channel
+	plan    manifest.Plan
+	src     Source
+	events  manifest.Events
+	pace    *pace
+	fleet   *fleet
+
+	pieces  chan *piece // read, to be encoded
+	ready   chan *piece // encoded, to be sent
+	raw     chan []byte // free buffers
+	encoded chan []byte
+
+	sizes     map[manifest.Digest]int64 // of the blobs that are in the stage or on their way there
+	delivered atomic.Int64              // raw bytes acknowledged, or staged before
+	total     atomic.Int64              // raw bytes that the plan needs, as far as known
+}
+
+func newUpload(s *SSH, control *channel, p manifest.Plan, src Source, ev manifest.Events) *upload {
+	workers := max(1, min(runtime.NumCPU(), 4))
+	u := &upload{
+		target: s, control: control, plan: p, src: src, events: ev, pace: newPace(workers),
+		pieces: make(chan *piece), ready: make(chan *piece, 2),
+		raw: make(chan []byte, rawBuffers), encoded: make(chan []byte, encodedBuffers),
+		sizes: map[manifest.Digest]int64{},
+	}
+	for range rawBuffers {
+		u.raw <- nil
+	}
+	for range encodedBuffers {
+		u.encoded <- nil
+	}
+	u.fleet = newFleet(u)
+	u.total.Store(p.Sizes.Send + p.Sizes.Staged)
+	u.delivered.Store(p.Sizes.Staged)
+	return u
+}
+
+// run sends everything and returns when all of it was acknowledged. After an error of any part the others end too.
+func (u *upload) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	encoders, ctx2 := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(u.pieces)
+		return u.readAll(ctx)
+	})
+	for range u.pace.encoders {
+		encoders.Go(func() error { return u.encode(ctx2) })
+	}
+	g.Go(func() error {
+		defer close(u.ready)
+		return encoders.Wait()
+	})
+	g.Go(func() error { return u.fleet.run(ctx) })
+	return g.Wait()
+}
+
+// readAll announces and reads the blobs of every image that is to be loaded.
+func (u *upload) readAll(ctx context.Context) error {
+	for n, ip := range u.plan.Images {
+		if ip.Action != manifest.ActionLoad {
+			continue
+		}
+		if err := u.readImage(ctx, n, ip); err != nil {
+			return err
+		}
+		if err := u.control.send(wire.Message{Type: wire.TEnd, Blob: &wire.Blob{Image: n}}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *upload) readImage(ctx context.Context, n int, ip manifest.ImagePlan) error {
+	seen := map[manifest.Digest]bool{}
+	for i, l := range ip.Layers {
+		if l.Present {
+			continue
+		}
+		if !seen[l.Digest] {
+			seen[l.Digest] = true
+			if err := u.readBlob(ctx, n, l.Descriptor); err != nil {
+				return err
+			}
+		}
+		ip.Layers[i].Size = u.sizes[l.Digest]
+	}
+	config := ip.Image.Config
+	if err := u.readBlob(ctx, n, config); err != nil {
+		return err
+	}
+	config.Size = u.sizes[config.Digest]
+	switch {
+	case u.plan.Store == manifest.StoreGraphdriver:
+		return nil
+	case ip.Manifest.Digest != "":
+		return u.readBlob(ctx, n, ip.Manifest)
+	}
+	raw, d, err := manifest.Compose(config, ip.Layers)
+	if err != nil {
+		return err
+	}
+	return u.sendDocument(ctx, n, d, raw)
+}
+
+// readBlob announces a blob and reads what of it is not staged yet.
+func (u *upload) readBlob(ctx context.Context, n int, d manifest.Descriptor) error {
+	if size, sent := u.sizes[d.Digest]; sent {
+		d.Size = size
+		return u.announce(n, d)
+	}
+	staged, known := u.stagedOf(d.Digest)
+	var blob manifest.BlobReader
+	if d.Size == manifest.UnknownSize {
+		var err error
+		if blob, err = u.src.Open(ctx, d, 0); err != nil {
+			return err
+		}
+		defer blob.Close()
+		d.Size = blob.Size()
+		u.sizeLearned(d.Size, known, staged)
+	}
+	u.sizes[d.Digest] = d.Size
+	u.pace.newBlob()
+	if err := u.announce(n, d); err != nil {
+		return err
+	}
+	for _, r := range missing(d.Size, staged) {
+		if err := u.readRange(ctx, d, r, blob); err != nil {
+			return err
+		}
+		blob = nil // only the first range can begin where the blob was opened
+	}
+	return nil
+}
+
+func (u *upload) stagedOf(d manifest.Digest) ([]int, manifest.BlobPlan) {
+	for _, b := range u.plan.Blobs {
+		if b.Digest == d {
+			return b.Staged, b
+		}
+	}
+	return nil, manifest.BlobPlan{}
+}
+
+// sizeLearned replaces the estimate of a blob's size in the totals by what its source knows now.
+func (u *upload) sizeLearned(size int64, b manifest.BlobPlan, staged []int) {
+	u.total.Add(size - b.Unpacked)
+	for _, i := range staged {
+		u.delivered.Add(max(0, manifest.ChunkLen(size, i)) - max(0, manifest.ChunkLen(b.Unpacked, i)))
+	}
+}
+
+func (u *upload) announce(n int, d manifest.Descriptor) error {
+	d.Annotations, d.URLs, d.Data, d.Platform = nil, nil, nil, nil
+	return u.control.send(wire.Message{Type: wire.TBlob, Blob: &wire.Blob{Image: n, Descriptor: d}}, nil)
+}
+
+// span is a run of chunk numbers, end excluded.
+type span struct{ from, to int }
+
+// missing returns the runs of chunks of a blob of size bytes that are not staged. Staged is ascending.
+func missing(size int64, staged []int) []span {
+	var runs []span
+	at := 0
+	for _, s := range append(staged[:len(staged):len(staged)], manifest.Chunks(size)) {
+		if s > manifest.Chunks(size) {
+			continue
+		}
+		if s > at {
+			runs = append(runs, span{at, s})
+		}
+		at = s + 1
+	}
+	return runs
+}
+
+// readRange reads chunks r of d; from opened when that is at the beginning and r is too.
+func (u *upload) readRange(ctx context.Context, d manifest.Descriptor, r span, opened manifest.BlobReader) error {
+	blob := opened
+	if blob == nil || r.from > 0 {
+		var err error
+		if blob, err = u.src.Open(ctx, d, int64(r.from)*manifest.ChunkSize); err != nil {
+			return err
+		}
+		defer blob.Close()
+	}
+	for i := r.from; i < r.to; i++ {
+		if err := u.readChunk(ctx, d, i, blob); err != nil {
+			return err
+		}
+	}
+	return atEnd(blob, d, r)
+}
+
+// atEnd reads past the last byte, because it is there that a reader tells that the blob was not what its digest says.
+func atEnd(blob io.Reader, d manifest.Descriptor, r span) error {
+	if r.to < manifest.Chunks(d.Size) {
+		return nil
+	}
+	n, err := io.ReadFull(blob, make([]byte, 1))
+	if err == io.EOF {
+		return nil
+	}
+	if n > 0 {
+		return manifest.Fail(manifest.KindIntegrity, "read", "blob %s is longer than its %d bytes", d.Digest, d.Size)
+	}
+	return sourceFailure(d, err)
+}
+
+func sourceFailure(d manifest.Descriptor, err error) error {
+	if manifest.KindOf(err) != manifest.KindInternal {
+		return err
+	}
+	return manifest.Fail(manifest.KindIntegrity, "read", "blob %s: %w", d.Digest, err)
+}
+
+func (u *upload) readChunk(ctx context.Context, d manifest.Descriptor, index int, blob io.Reader) error {
+	size := manifest.ChunkLen(d.Size, index)
+	buf, err := take(ctx, u.raw)
+	if err != nil {
+		return err
+	}
+	if int64(cap(buf)) < size {
+		buf = make([]byte, size)
+	}
+	buf = buf[:size]
+	if _, err := io.ReadFull(blob, buf); err != nil {
+		return sourceFailure(d, err)
+	}
+	return u.pass(ctx, &piece{raw: buf, dense: dense(d.MediaType), put: wire.Put{Digest: d.Digest, Index: index, Raw: size}})
+}
+
+// dense reports whether a blob of this media type is compressed already.
+func dense(mediaType string) bool {
+	return strings.HasSuffix(mediaType, "gzip") || strings.HasSuffix(mediaType, "zstd")
+}
+
+func (u *upload) pass(ctx context.Context, p *piece) error {
+	select {
+	case u.pieces <- p:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// sendDocument announces and sends a small blob made here.
+func (u *upload) sendDocument(ctx context.Context, n int, d manifest.Descriptor, raw []byte) error {
+	if err := u.announce(n, d); err != nil {
+		return err
+	}
+	buf, err := take(ctx, u.raw)
+	if err != nil {
+		return err
+	}
+	buf = append(buf[:0], raw...)
+	return u.pass(ctx, &piece{raw: buf, put: wire.Put{Digest: d.Digest, Raw: d.Size}})
+}
+
+// encode encodes pieces until there are no more.
+func (u *upload) encode(ctx context.Context) error {
+	e := &encoder{pace: u.pace}
+	for p := range u.pieces {
+		into, err := take(ctx, u.encoded)
+		if err != nil {
+			return err
+		}
+		unused, err := e.encode(p, into)
+		if err != nil {
+			return err
+		}
+		if p.put.Codec == "zstd" {
+			u.raw <- p.raw
+			p.raw = nil
+		} else {
+			u.encoded <- unused
+		}
+		select {
+		case u.ready <- p:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// done gives p's buffer back and counts it as delivered.
+func (u *upload) done(p *piece) {
+	if p.raw != nil {
+		u.raw <- p.raw
+	} else {
+		u.encoded <- p.body
+	}
+	u.events.Sent(u.delivered.Add(p.put.Raw), u.total.Load(), u.target.Wire())
+}
+
+func take(ctx context.Context, from chan []byte) ([]byte, error) {
+	select {
+	case b := <-from:
+		return b, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
