@@ -92,7 +92,7 @@ func (p *pace) rateLocked() float64 {
 }
 
 // gain is how much faster a harder level must be to be worth its work.
-const gain = 1.05
+const gain = 1.15
 
 // retry is after how many chunks that did not shrink one is tried again: a layer may hold both kinds of files.
 const retry = 16

@@ -2,10 +2,10 @@ package wire
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
@@ -133,16 +133,20 @@ const maxChatter = 64 << 10
 // AwaitGreeting reads up to and including an agent's greeting. It returns what stood before it, and the error of r when
 // the greeting does not come.
 func AwaitGreeting(r *bufio.Reader) (chatter string, err error) {
-	var seen strings.Builder
-	for seen.Len() < maxChatter {
-		line, err := r.ReadString('\n')
-		if err == nil && strings.HasSuffix(line, Greeting()) {
-			return seen.String(), nil
+	var seen, line []byte
+	for len(seen) < maxChatter {
+		part, err := r.ReadSlice('\n')
+		seen, line = append(seen, part...), append(line, part...)
+		if err == bufio.ErrBufferFull {
+			continue
 		}
-		seen.WriteString(line)
 		if err != nil {
-			return seen.String(), err
+			return string(seen), err
 		}
+		if bytes.HasSuffix(line, []byte(Greeting())) {
+			return string(seen[:len(seen)-len(line)]), nil
+		}
+		line = line[:0]
 	}
-	return seen.String(), io.ErrShortBuffer
+	return string(seen), io.ErrShortBuffer
 }
