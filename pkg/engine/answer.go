@@ -15,21 +15,6 @@ import (
 // maxAnswer caps what an engine may answer to a load, in bytes. A plain answer has a few hundred.
 const maxAnswer = 4 << 20
 
-// Missing is the cause of a KindStale failure of Load: the engine lacks blobs that the archive left out. Blobs holds what
-// the engine named; it is empty when it did not say which.
-type Missing struct {
-	Blobs []manifest.Digest
-	Said  string // the engine's own words
-}
-
-// Error says which blobs, then the engine's words.
-func (m *Missing) Error() string {
-	if len(m.Blobs) == 0 {
-		return "the engine lacks a layer: " + m.Said
-	}
-	return fmt.Sprintf("the engine lacks %v: %s", m.Blobs, m.Said)
-}
-
 var (
 	absentFile    = regexp.MustCompile(`blobs/sha256/([0-9a-f]{64}): no such file or directory`)
 	absentContent = regexp.MustCompile(`content digest (sha256:[0-9a-f]{64}): not found`)
@@ -94,17 +79,22 @@ func classify(step, said string) error {
 		return manifest.Fail(manifest.KindSpace, step, "the engine has no room: %s", said).
 			Advise("free some space in the engine's data folder; docker system df shows what could go")
 	case absentFile.MatchString(said):
-		d := manifest.Digest("sha256:" + absentFile.FindStringSubmatch(said)[1])
-		return manifest.Fail(manifest.KindStale, step, "%w", &Missing{Blobs: []manifest.Digest{d}, Said: said})
+		return lacks(step, said, manifest.Digest("sha256:"+absentFile.FindStringSubmatch(said)[1]))
 	case absentContent.MatchString(said):
-		d := manifest.Digest(absentContent.FindStringSubmatch(said)[1])
-		return manifest.Fail(manifest.KindStale, step, "%w", &Missing{Blobs: []manifest.Digest{d}, Said: said})
+		return lacks(step, said, manifest.Digest(absentContent.FindStringSubmatch(said)[1]))
 	case strings.Contains(said, "doesn't provide the requested platform"):
-		return manifest.Fail(manifest.KindStale, step, "%w", &Missing{Said: said})
+		return lacks(step, said)
 	case wrongDiffID.MatchString(said):
 		return manifest.Fail(manifest.KindIntegrity, step, "the engine found a layer that is not what the image's configuration says: %s", said)
 	}
 	return manifest.Fail(manifest.KindEngine, step, "the engine says: %s", said)
+}
+
+// lacks is the failure for an archive that left out what the engine has not; blobs are those that it named.
+func lacks(step, said string, blobs ...manifest.Digest) error {
+	f := manifest.Fail(manifest.KindStale, step, "the engine lacks a layer: %s", said)
+	f.Absent = blobs
+	return f
 }
 
 func firstOf(a, b string) string {

@@ -80,7 +80,7 @@ func (e *Engine) describe(ctx context.Context) error {
 	info := answer.Info
 	e.about = manifest.Engine{
 		Name: "Docker Engine", Version: manifest.Plain(version.Version), API: e.cli.ClientVersion(),
-		Store: storeOf(info), Driver: manifest.Plain(info.Driver), Root: info.DockerRootDir,
+		Store: storeOf(info), Driver: manifest.Plain(info.Driver), Root: rootOf(info),
 		Platform: platformOf(version.Os, version.Arch, info.Architecture),
 	}
 	isPodman := func(c system.ComponentVersion) bool { return c.Name == "Podman Engine" }
@@ -96,6 +96,18 @@ func storeOf(info system.Info) manifest.Store {
 		return manifest.StoreContainerd
 	}
 	return manifest.StoreGraphdriver
+}
+
+// rootOf is where images lie: with the containerd store, below the data folder of the system's containerd when the engine
+// uses that instead of one of its own.
+func rootOf(info system.Info) string {
+	if storeOf(info) == manifest.StoreContainerd && info.Containerd != nil {
+		switch info.Containerd.Address {
+		case "/run/containerd/containerd.sock", "/var/run/containerd/containerd.sock":
+			return "/var/lib/containerd"
+		}
+	}
+	return info.DockerRootDir
 }
 
 // platformOf adds to what the engine was built for the variant of a 32-bit ARM machine, which the kernel's name tells.

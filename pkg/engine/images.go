@@ -63,7 +63,7 @@ func (e *Engine) Images(ctx context.Context) ([]Image, error) {
 
 // look completes an image of the list; one that has gone meanwhile loses its ID.
 func (e *Engine) look(ctx context.Context, img *Image) error {
-	found, err := e.inspect(ctx, img.ID, manifest.Platform{})
+	found, err := e.inspect(ctx, img.ID)
 	if manifest.KindOf(err) == manifest.KindNotFound {
 		img.ID = ""
 		return nil
@@ -77,16 +77,23 @@ func (e *Engine) look(ctx context.Context, img *Image) error {
 	if e.content == nil {
 		return nil
 	}
-	if err := e.content.complete(ctx, img, manifest.Platform{}); ctx.Err() != nil {
-		return err
+	_ = e.content.complete(ctx, img, manifest.Platform{}) // an incomplete image is listed all the same
+	return ctx.Err()
+}
+
+// ID returns what ref points at now, in the words of Image.ID; empty when nothing bears the name.
+func (e *Engine) ID(ctx context.Context, ref string) (string, error) {
+	img, err := e.inspect(ctx, ref)
+	if manifest.KindOf(err) == manifest.KindNotFound {
+		return "", nil
 	}
-	return nil // an incomplete image is listed all the same
+	return img.ID, err
 }
 
 // Image describes one image by name or ID. On a containerd store it is the one for p in an index; the zero p means the
-// engine's own platform. It fails with KindNotFound when there is no such image or the index has none for p.
+// one that the engine prefers. It fails with KindNotFound when there is no such image or the index has none for p.
 func (e *Engine) Image(ctx context.Context, ref string, p manifest.Platform) (Image, error) {
-	img, err := e.inspect(ctx, ref, p)
+	img, err := e.inspect(ctx, ref)
 	if err != nil {
 		return Image{}, err
 	}
@@ -122,12 +129,8 @@ func (i Image) missing(have map[manifest.Digest]bool) []manifest.Digest {
 }
 
 // inspect asks the engine for one image.
-func (e *Engine) inspect(ctx context.Context, ref string, p manifest.Platform) (Image, error) {
-	var opts []client.ImageInspectOption
-	if e.about.Store == manifest.StoreContainerd && p.OS != "" && e.atLeast(1, 49) {
-		opts = append(opts, client.ImageInspectWithPlatform(&p))
-	}
-	r, err := e.cli.ImageInspect(ctx, ref, opts...)
+func (e *Engine) inspect(ctx context.Context, ref string) (Image, error) {
+	r, err := e.cli.ImageInspect(ctx, ref)
 	if err != nil {
 		return Image{}, e.failed("inspect "+ref, err)
 	}

@@ -22,7 +22,8 @@ const lastWords = 15 * time.Second
 // engine did not tell it. p is asked of a containerd store that can be asked; the zero p asks nothing.
 //
 // Nothing of what an engine prints proves that the image is whole: look at it before a name is moved. Failures:
-// KindStale with a *Missing in the chain when the engine lacks a layer that r left out, KindIntegrity for a layer
+// KindStale when the engine lacks a layer that r left out (Absent
+// names it by the digest in its path in the archive, when the engine said which), KindIntegrity for a layer
 // that has not the diffID of the configuration, KindSpace, KindEngine for every other complaint and for an answer that
 // names no image. An error of r aborts the request, so that the engine loads nothing, and is returned as it is. When r is
 // an io.Closer it is closed.
