@@ -4,7 +4,7 @@
 // It only finds bytes. Bringing them to a host and starting them there is package transfer.
 //
 // A release is built in two stages. The bare stage makes clara-push for each Platform of hosts without the build tag
-// embed_agents; `make release-agents` compresses the results into the folder agents. The final stage builds with the tag
+// embed_agents; `packaging/agents.sh` compresses the results into the folder agents. The final stage builds with the tag
 // and so carries them. A bare program serves hosts of its own platform with itself.
 //
 // Read For first.

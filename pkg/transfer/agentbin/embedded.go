@@ -4,7 +4,7 @@ package agentbin
 
 import "embed"
 
-// Each file is named clara-push-OS-ARCH.gz. `make release-agents` makes them.
+// Each file is named clara-push-OS-ARCH.gz. `packaging/agents.sh` makes them.
 //
 //go:embed agents/*.gz
 var agents embed.FS
