@@ -11,7 +11,7 @@ import (
 
 // Tag gives the image id the name ref; another image that bears it loses it.
 func (e *Engine) Tag(ctx context.Context, id, ref string) error {
-	if _, err := e.cli.ImageTag(ctx, client.ImageTagOptions{Source: id, Target: ref}); err != nil {
+	if _, err := e.cli.ImageTag(ctx, client.ImageTagOptions{Source: id, Target: e.exact(ref)}); err != nil {
 		return e.failed("tag "+ref, err)
 	}
 	return nil
@@ -25,7 +25,7 @@ func (e *Engine) Untag(ctx context.Context, ref string) error { return e.remove(
 func (e *Engine) Remove(ctx context.Context, id string) error { return e.remove(ctx, id) }
 
 func (e *Engine) remove(ctx context.Context, name string) error {
-	if _, err := e.cli.ImageRemove(ctx, name, client.ImageRemoveOptions{PruneChildren: false}); err != nil {
+	if _, err := e.cli.ImageRemove(ctx, e.exact(name), client.ImageRemoveOptions{PruneChildren: false}); err != nil {
 		return e.failed("remove "+name, err)
 	}
 	return nil

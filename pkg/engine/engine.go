@@ -149,3 +149,8 @@ func (e *Engine) unreachable(err error) error {
 	return manifest.Fail(manifest.KindPermission, "connect to engine", "no Docker Engine answers at %s: %s", e.Address(), manifest.Plain(err.Error())).
 		Advise("see whether it runs: docker info")
 }
+
+// Local reports whether the engine is reached over a socket of this machine.
+func (e *Engine) Local() bool {
+	return strings.HasPrefix(e.Address(), "unix://") || strings.HasPrefix(e.Address(), "npipe://")
+}

@@ -128,9 +128,24 @@ func (i Image) missing(have map[manifest.Digest]bool) []manifest.Digest {
 	return missing
 }
 
+// Refs returns what each name in familiar form points at, in the words of Image.ID.
+func (e *Engine) Refs(ctx context.Context) (map[string]string, error) {
+	list, err := e.cli.ImageList(ctx, client.ImageListOptions{})
+	if err != nil {
+		return nil, e.failed("list images", err)
+	}
+	refs := map[string]string{}
+	for _, s := range list.Items {
+		for _, r := range familiar(s.RepoTags) {
+			refs[r] = s.ID
+		}
+	}
+	return refs, nil
+}
+
 // inspect asks the engine for one image.
 func (e *Engine) inspect(ctx context.Context, ref string) (Image, error) {
-	r, err := e.cli.ImageInspect(ctx, ref)
+	r, err := e.cli.ImageInspect(ctx, e.exact(ref))
 	if err != nil {
 		return Image{}, e.failed("inspect "+ref, err)
 	}
@@ -172,7 +187,7 @@ func (e *Engine) available(ctx context.Context, img *Image) error {
 // History estimates layer sizes: the sizes in bytes of the image's history entries, base first, those that added
 // nothing left out. It may be shorter than the list of layers.
 func (e *Engine) History(ctx context.Context, ref string) ([]int64, error) {
-	h, err := e.cli.ImageHistory(ctx, ref)
+	h, err := e.cli.ImageHistory(ctx, e.exact(ref))
 	if err != nil {
 		return nil, e.failed("history of "+ref, err)
 	}
@@ -187,7 +202,7 @@ func (e *Engine) History(ctx context.Context, ref string) ([]int64, error) {
 
 // Save streams the image as "docker save" does. The caller closes the stream.
 func (e *Engine) Save(ctx context.Context, ref string) (io.ReadCloser, error) {
-	r, err := e.cli.ImageSave(ctx, []string{ref})
+	r, err := e.cli.ImageSave(ctx, []string{e.exact(ref)})
 	if err != nil {
 		return nil, e.failed("save "+ref, err)
 	}
@@ -217,6 +232,15 @@ func diffIDs(fs image.RootFS) []manifest.Digest {
 		}
 	}
 	return ids
+}
+
+// exact spells a name out for podman, which else takes app:1 for localhost/app:1. IDs stay what they are.
+func (e *Engine) exact(ref string) string {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if e.about.Store != manifest.StorePodman || err != nil || manifest.CheckDigest(manifest.Digest(ref)) == nil {
+		return ref
+	}
+	return named.String()
 }
 
 // familiar drops what is no name and shortens docker.io/library/app:1, as podman writes it, to app:1.

@@ -1,0 +1,129 @@
+package loader
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/clara-push/clara-push/pkg/engine"
+	"github.com/clara-push/clara-push/pkg/manifest"
+)
+
+// Apply carries the plan out. First every image is loaded without a name, or found, and proven; only then are names moved, so
+// that a failure before leaves all names as they were. commit is called once, when the last byte of the last archive is
+// about to be handed to the engine: from then on ctx should not be cancelled any more, because the engine will finish what
+// it has.
+//
+// The receipt is written to the state folder when at least one name was dealt with, also beside an error. Failures:
+// KindStale when the host is not what the plan says (plan again; Absent names what the engine lacks), KindIntegrity when
+// bytes are not what the plan says, KindMalformed for a plan that makes no sense, KindSpace and KindEngine as the engine
+// tells. An error of the feed is returned as it is.
+func (h *Host) Apply(ctx context.Context, p manifest.Plan, f Feed, commit func(), ev manifest.Events) (manifest.Receipt, error) {
+	if err := h.check(p); err != nil {
+		return manifest.Receipt{}, err
+	}
+	receipt := h.newReceipt(p)
+	a := &applying{host: h, plan: p, feed: f, ev: ev, commit: sync.OnceFunc(commit), sizes: map[manifest.Digest]int64{}}
+	placed, err := a.place(ctx)
+	if err != nil {
+		return receipt, err
+	}
+	err = a.publish(ctx, placed, &receipt)
+	if len(receipt.Images) > 0 {
+		h.record(&receipt)
+	}
+	return receipt, err
+}
+
+// applying is one plan being carried out.
+type applying struct {
+	host   *Host
+	plan   manifest.Plan
+	feed   Feed
+	ev     manifest.Events
+	commit func()
+	sizes  map[manifest.Digest]int64 // of the blobs that have passed, for manifests that are composed later
+}
+
+// placed is an image that the engine has whole.
+type placed struct {
+	image engine.Image
+	proof []string
+}
+
+// place makes sure that the engine has every image of the plan whole, and moves no name. Images that were loaded before a
+// later one failed stay, without a name: the next push finds them.
+func (a *applying) place(ctx context.Context) ([]placed, error) {
+	images := make([]placed, len(a.plan.Images))
+	for n, ip := range a.plan.Images {
+		var err error
+		switch ip.Action {
+		case manifest.ActionLoad:
+			images[n], err = a.load(ctx, n)
+		case manifest.ActionTag:
+			images[n], err = a.host.prove(ctx, ip.Existing, ip, a.ev)
+		}
+		if err != nil {
+			return nil, a.explain(err)
+		}
+	}
+	return images, nil
+}
+
+// explain ends the dealings with a blob that is not what its digest says: what the stage has of it is dropped, so that the
+// next push sends it anew.
+func (a *applying) explain(err error) error {
+	var d *damaged
+	if errors.As(err, &d) {
+		_ = a.host.stage.Drop(d.blob)
+	}
+	return err
+}
+
+// lastLoad reports whether no image after number n is loaded.
+func (a *applying) lastLoad(n int) bool {
+	for _, ip := range a.plan.Images[n+1:] {
+		if ip.Action == manifest.ActionLoad {
+			return false
+		}
+	}
+	return true
+}
+
+// load streams one image's thin archive into the engine while its blobs arrive, and proves what came of it.
+func (a *applying) load(ctx context.Context, n int) (placed, error) {
+	ip := a.plan.Images[n]
+	a.ev.Say(manifest.StepLoad, ip.Image.Ref, "loading")
+	l := &loading{applying: a, number: n, plan: ip, sent: map[manifest.Digest]bool{}}
+	if err := l.stream(ctx); err != nil {
+		l.undo(ctx)
+		return placed{}, l.judge(err)
+	}
+	p, err := a.host.prove(ctx, l.id, l.plan, a.ev)
+	if err != nil {
+		l.undo(ctx)
+		return placed{}, l.judge(err)
+	}
+	return p, nil
+}
+
+// stream runs the writer of the archive beside the request that reads it.
+func (l *loading) stream(ctx context.Context) error {
+	r, w := io.Pipe()
+	feeding, stop := context.WithCancel(ctx)
+	defer stop()
+	wrote := make(chan error, 1)
+	go func() {
+		err := l.write(feeding, w)
+		w.CloseWithError(err)
+		wrote <- err
+	}()
+	_, err := l.host.engine.Load(ctx, r, l.foreign())
+	stop()
+	r.Close()
+	if e := <-wrote; err == nil {
+		err = e
+	}
+	return err
+}

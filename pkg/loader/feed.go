@@ -1,0 +1,64 @@
+package loader
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/opencontainers/go-digest"
+)
+
+// A Feed yields the blobs of image number n of a plan, each once: the layers that are not present, in any order, then the
+// config, then the manifest where the plan names one. Next blocks until a blob comes; it returns io.EOF after the last.
+// The descriptor's size is known. Bytes need not be verified: the loader does that while it reads. Close of a blob's
+// reader makes a blocked Read return.
+type Feed interface {
+	Next(ctx context.Context, n int) (manifest.Descriptor, io.ReadCloser, error)
+}
+
+// verifier reads exactly the blob d and fails with KindIntegrity instead of io.EOF when it is shorter, longer or another.
+type verifier struct {
+	r    io.Reader
+	d    manifest.Descriptor
+	hash hash.Hash
+	n    int64
+}
+
+func verify(r io.Reader, d manifest.Descriptor) *verifier {
+	return &verifier{r: r, d: d, hash: sha256.New()}
+}
+
+func (v *verifier) Read(p []byte) (int, error) {
+	n, err := v.r.Read(p)
+	v.hash.Write(p[:n])
+	v.n += int64(n)
+	if v.n > v.d.Size {
+		return 0, v.wrong("has more than %d bytes", v.d.Size)
+	}
+	if err != io.EOF {
+		return n, err
+	}
+	if v.n < v.d.Size {
+		return n, v.wrong("is cut short: %d of %d bytes", v.n, v.d.Size)
+	}
+	if got := digest.NewDigest(digest.SHA256, v.hash); got != v.d.Digest {
+		return n, v.wrong("arrived damaged: its bytes have the digest %s", got)
+	}
+	return n, io.EOF
+}
+
+// damaged is the cause of a failure: a blob that is not what its digest says. What the stage has of it is of no use.
+type damaged struct {
+	blob manifest.Digest
+	how  string
+}
+
+func (d *damaged) Error() string { return fmt.Sprintf("blob %s %s", d.blob, d.how) }
+
+func (v *verifier) wrong(format string, args ...any) error {
+	return manifest.Fail(manifest.KindIntegrity, "load", "%w", &damaged{v.d.Digest, fmt.Sprintf(format, args...)}).
+		Advise("push again: it will be sent anew")
+}

@@ -1,0 +1,113 @@
+package loader
+
+import (
+	"context"
+	"os"
+	"os/user"
+	"path/filepath"
+
+	"github.com/clara-push/clara-push/pkg/engine"
+	"github.com/clara-push/clara-push/pkg/manifest"
+)
+
+// Options say which engine and folder to use. The zero value uses what the docker CLI would use, and StateDir("").
+type Options struct {
+	EngineHost string // unix:///path/of/docker.sock
+	StateDir   string
+	Tool       string // version of clara-push, for inventories and receipts
+}
+
+// A Host is this machine as the target of pushes: its engine, and a state folder with stage, lock and receipts. Apply must
+// run once at a time; everything else may run beside it.
+type Host struct {
+	engine *engine.Engine
+	stage  *Stage
+	dir    string
+	tool   string
+}
+
+// Open connects to the engine and opens the state folder. It fails with KindPermission when there is no engine, or no
+// right to use it or the folder.
+func Open(ctx context.Context, o Options) (*Host, error) {
+	e, err := engine.Find(ctx, o.EngineHost)
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{engine: e, tool: o.Tool}
+	if h.dir, err = StateDir(o.StateDir); err == nil {
+		h.stage, err = openStage(h.dir)
+	}
+	if err != nil {
+		e.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// Close drops the connection to the engine and lets go of the stage. Closing twice is no error.
+func (h *Host) Close() error {
+	err := h.stage.Close()
+	if e := h.engine.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// Engine says what the host's engine is.
+func (h *Host) Engine() manifest.Engine { return h.engine.Describe() }
+
+// Platform is the platform that the host's engine runs images for.
+func (h *Host) Platform() manifest.Platform { return h.engine.Describe().Platform }
+
+// StateDir makes sure that the state folder is there, for this user alone, and returns its path: dir, or when that is
+// empty /var/lib/clara-push for root, else clara-push below $XDG_STATE_HOME or ~/.local/state.
+func StateDir(dir string) (string, error) {
+	if dir == "" {
+		var err error
+		if dir, err = defaultStateDir(); err != nil {
+			return "", stageFailure("find state folder", err)
+		}
+	}
+	dir, err := filepath.Abs(dir)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return "", stageFailure("open state folder", err)
+	}
+	return dir, nil
+}
+
+func defaultStateDir() (string, error) {
+	if os.Geteuid() == 0 {
+		return "/var/lib/clara-push", nil
+	}
+	if state := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(state) {
+		return filepath.Join(state, "clara-push"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(home, ".local", "state", "clara-push"), nil
+}
+
+// userName is whom this process runs as; under sudo also who called it.
+func userName() string {
+	name := ""
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if by := os.Getenv("SUDO_USER"); by != "" && by != name {
+		name += " (sudo by " + manifest.Plain(by) + ")"
+	}
+	return name
+}
+
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return manifest.Plain(name)
+}
