@@ -98,34 +98,22 @@ func (u *upload) readAll(ctx context.Context) error {
 
 func (u *upload) readImage(ctx context.Context, n int, ip manifest.ImagePlan) error {
 	seen := map[manifest.Digest]bool{}
-	for i, l := range ip.Layers {
-		if l.Present {
+	for _, l := range ip.Layers {
+		if l.Present || seen[l.Digest] {
 			continue
 		}
-		if !seen[l.Digest] {
-			seen[l.Digest] = true
-			if err := u.readBlob(ctx, n, l.Descriptor); err != nil {
-				return err
-			}
+		seen[l.Digest] = true
+		if err := u.readBlob(ctx, n, l.Descriptor); err != nil {
+			return err
 		}
-		ip.Layers[i].Size = u.sizes[l.Digest]
 	}
-	config := ip.Image.Config
-	if err := u.readBlob(ctx, n, config); err != nil {
+	if err := u.readBlob(ctx, n, ip.Image.Config); err != nil {
 		return err
 	}
-	config.Size = u.sizes[config.Digest]
-	switch {
-	case u.plan.Store == manifest.StoreGraphdriver:
-		return nil
-	case ip.Manifest.Digest != "":
-		return u.readBlob(ctx, n, ip.Manifest)
+	if ip.Manifest.Digest == "" {
+		return nil // the host composes one where its store keeps one
 	}
-	raw, d, err := manifest.Compose(config, ip.Layers)
-	if err != nil {
-		return err
-	}
-	return u.sendDocument(ctx, n, d, raw)
+	return u.readBlob(ctx, n, ip.Manifest)
 }
 
 // readBlob announces a blob and reads what of it is not staged yet.
@@ -268,19 +256,6 @@ func (u *upload) pass(ctx context.Context, p *piece) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// sendDocument announces and sends a small blob made here.
-func (u *upload) sendDocument(ctx context.Context, n int, d manifest.Descriptor, raw []byte) error {
-	if err := u.announce(n, d); err != nil {
-		return err
-	}
-	buf, err := take(ctx, u.raw)
-	if err != nil {
-		return err
-	}
-	buf = append(buf[:0], raw...)
-	return u.pass(ctx, &piece{raw: buf, put: wire.Put{Digest: d.Digest, Raw: d.Size}})
 }
 
 // encode encodes pieces until there are no more.
