@@ -160,6 +160,3 @@ func (c *client) write(name, text string) string {
 
 // cache is where the client keeps layers read from its local engine.
 func (c *client) cache() string { return filepath.Join(c.Home, ".cache", "clara-push") }
-
-// stage is where the host keeps chunks of pushes by root.
-func stage(h *lab.Host) string { return filepath.Join(h.VarLib, "clara-push", "partial") }
