@@ -24,7 +24,8 @@ type helm struct {
 const (
 	trialIntervals = 4
 	mustGain       = 1.1
-	linkBound      = 0.6 // share of the time that channels must spend writing for the link to be what is slow
+	linkBound      = 0.6                  // share of the time that channels must spend writing for the link to be what is slow
+	farAway        = 3 * time.Millisecond // below this round trip a lost packet is made good at once, and one channel is enough
 )
 
 // steer measures every now and then and changes the number of ships, until done.
@@ -46,6 +47,10 @@ func (f *fleet) steer(done <-chan struct{}) {
 
 func (f *fleet) adjust(h *helm) {
 	ships, busy := f.measure(h)
+	rtt := ships[0].conn.RTT()
+	if rtt < farAway {
+		return
+	}
 	lossy := f.lossy(ships)
 	if lossy && !h.bbr {
 		h.bbr = true
@@ -59,8 +64,7 @@ func (f *fleet) adjust(h *helm) {
 	if h.settled || busy < linkBound || f.u.target.limit != nil {
 		return
 	}
-	rtt := ships[0].conn.RTT().Seconds()
-	longFat := h.rate*rtt > 0.5*sshWindow*float64(len(ships)) && len(ships) < maxLongFat
+	longFat := h.rate*rtt.Seconds() > 0.5*sshWindow*float64(len(ships)) && len(ships) < maxLongFat
 	if longFat || (h.stubborn && lossy && len(ships) < maxShips) {
 		f.grow(h, len(ships))
 	}
@@ -87,7 +91,7 @@ func (f *fleet) measure(h *helm) ([]*ship, float64) {
 // lossy reports whether packets were lost on the way.
 func (f *fleet) lossy(ships []*ship) bool {
 	for _, s := range ships {
-		if lost, sent := losses(s.conn.TCP()); lost > 0 && float64(lost) > 1e-4*float64(sent) {
+		if lost, sent := losses(s.conn.TCP()); lost > 1 && float64(lost) > 1e-4*float64(sent) {
 			return true
 		}
 	}
