@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/source"
+	"github.com/clara-push/clara-push/pkg/transfer"
+	"github.com/clara-push/clara-push/pkg/transfer/dial"
+)
+
+// pushed is what became of a push.
+type pushed struct {
+	transfer.Result
+	wire int64 // bytes sent over the connection
+}
+
+// push brings images to host. What it returns beside an error is as far as it came.
+func push(ctx context.Context, images []string, host string, o imageOptions, ev manifest.Events) (p pushed, err error) {
+	src, err := source.Open(ctx, images, source.Options{
+		As: o.as, Platform: manifest.Platform(o.platform), Engine: o.engine, CacheDir: o.cacheDir, Events: ev,
+	})
+	if err != nil {
+		return p, err
+	}
+	defer src.Close()
+	dst, err := connect(ctx, host, o.connection, ev)
+	if err != nil {
+		return p, err
+	}
+	defer dst.Close()
+	p.Result, err = transfer.Push(ctx, src, dst, transfer.Options{
+		Plan:     manifest.Options{ReuseLayers: o.reuseLayers, AnyPlatform: o.platform.OS != "", Keep: o.keep},
+		DryRun:   o.dryRun,
+		Platform: manifest.Platform(o.platform),
+		Events:   ev,
+	})
+	p.wire = dst.Wire()
+	return p, err
+}
+
+// inventory asks what host is, not what it has.
+func inventory(ctx context.Context, host string, o connection, ev manifest.Events) (manifest.Inventory, error) {
+	dst, err := connect(ctx, host, o, ev)
+	if err != nil {
+		return manifest.Inventory{}, err
+	}
+	defer dst.Close()
+	return dst.Inventory(ctx, manifest.Query{})
+}
+
+// sweep removes from host's stage what no push holds and nobody touched for age.
+func sweep(ctx context.Context, host string, age time.Duration, o connection, ev manifest.Events) (manifest.Swept, error) {
+	dst, err := connect(ctx, host, o, ev)
+	if err != nil {
+		return manifest.Swept{}, err
+	}
+	defer dst.Close()
+	return dst.Sweep(ctx, age)
+}
+
+func connect(ctx context.Context, host string, o connection, ev manifest.Events) (*transfer.SSH, error) {
+	return transfer.Dial(ctx, host, transfer.SSHOptions{
+		Dial: dial.Options{
+			Identities: o.identities, Port: o.port, Jump: o.jump, SSHOptions: o.sshOptions, ConfigFile: o.config,
+			AcceptNew: o.acceptNew, HostFingerprint: o.fingerprint, Prompt: prompter(),
+			Warn: func(text string) { ev.Say(manifest.StepWarning, "", text) },
+		},
+		Agent: o.agent, AgentDir: o.agentDir, Sudo: o.sudo, StateDir: o.stateDir, EngineHost: o.hostEngine,
+		LockWait: o.lockTimeout, LimitRate: int64(o.limitRate), Version: versionText(), Events: ev,
+	})
+}
