@@ -103,6 +103,9 @@ func settle(v values, asked Host, warn func(string)) (settings, error) {
 		preferred: list(v.first("preferredauthentications")), keyTypes: list(v.first("pubkeyacceptedalgorithms")),
 		hostKeys: list(v.first("hostkeyalgorithms")), ciphers: list(v.first("ciphers")), exchanges: list(v.first("kexalgorithms")), macs: list(v.first("macs")),
 	}
+	if unlessNone(v.first("knownhostscommand")) != "" {
+		warn("KnownHostsCommand of ssh_config is not used: only known_hosts files are")
+	}
 	if v.on("proxyusefdpass", false) {
 		return s, manifest.Fail(manifest.KindUsage, "read ssh_config", "ProxyUseFdpass is set, which only ssh itself can do")
 	}
@@ -151,7 +154,10 @@ func (s *settings) numbers(v values) (err error) {
 	s.port = read("port", 22)
 	s.timeout = time.Duration(read("connecttimeout", 0)) * time.Second
 	s.alive = time.Duration(read("serveraliveinterval", 0)) * time.Second
-	s.unanswered = read("serveralivecountmax", defaultUnaswered)
+	if s.batch && s.alive == 300*time.Second {
+		s.alive = 0 // Debian's ssh sets this by itself with BatchMode; it is no wish of the user
+	}
+	s.unanswered = read("serveralivecountmax", defaultUnanswered)
 	if err == nil && (s.port < 1 || s.port > 65535) {
 		err = manifest.Fail(manifest.KindUsage, "read ssh_config", "port %d does not exist", s.port)
 	}
@@ -215,7 +221,7 @@ func (s *settings) check() error {
 		return manifest.Fail(manifest.KindUsage, "read ssh_config", "User %q: %s", s.user, why)
 	}
 	if s.alias != "" {
-		if why := checkName(s.alias); why != "" {
+		if why := checkAlias(s.alias); why != "" {
 			return manifest.Fail(manifest.KindUsage, "read ssh_config", "HostKeyAlias %q: %s", s.alias, why)
 		}
 	}

@@ -96,7 +96,8 @@ func askSSH(ctx context.Context, ssh string, args []string) (values, error) {
 		return nil, manifest.Fail(manifest.KindConnect, "read ssh_config", "ssh -G gave no answer in %v", askTimeout).
 			Advise("see whether a \"Match exec\" in ssh_config hangs")
 	case errors.As(err, &exit) && !strings.Contains(talk.String(), "option -- G"):
-		return nil, manifest.Fail(manifest.KindUsage, "read ssh_config", "ssh refuses: %s", said(talk.String(), exit))
+		return nil, manifest.Fail(manifest.KindUsage, "read ssh_config", "ssh refuses: %s", said(talk.String(), exit)).
+			Advise("ssh would not connect either: correct ssh_config or the options")
 	}
 	return nil, errCannotAsk
 }

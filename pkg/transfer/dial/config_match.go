@@ -98,8 +98,11 @@ func splitLine(line string) (key, value string, ok bool) {
 		return "", "", false
 	}
 	end := strings.IndexAny(line, " \t=")
-	if end <= 0 {
+	switch {
+	case end == 0:
 		return "", "", false
+	case end < 0:
+		return strings.ToLower(line), "", true
 	}
 	value = strings.TrimLeft(line[end:], " \t")
 	value = strings.TrimLeft(strings.TrimPrefix(value, "="), " \t")

@@ -61,7 +61,9 @@ func (r *configReader) options(o Options) {
 		r.set("proxyjump", o.Jump)
 	}
 	for _, id := range o.Identities {
-		r.set("identityfile", id)
+		if exists(id) { // ssh -i drops others
+			r.set("identityfile", id)
+		}
 	}
 	for _, opt := range o.SSHOptions {
 		if key, value, ok := splitLine(opt); ok {
@@ -71,10 +73,7 @@ func (r *configReader) options(o Options) {
 }
 
 func (r *configReader) usualFiles() {
-	system := "/etc/ssh/ssh_config"
-	if runtime.GOOS == "windows" {
-		system = filepath.Join(os.Getenv("ProgramData"), "ssh", "ssh_config")
-	}
+	system := filepath.Join(systemFolder(), "ssh_config")
 	for _, f := range []string{filepath.Join(r.home, ".ssh", "config"), system} {
 		r.system = f == system
 		if err := r.file(f, true); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -140,13 +139,17 @@ func (r *configReader) include(patterns []string, active bool, where string) {
 }
 
 func (r *configReader) folder() string {
-	switch {
-	case r.system && runtime.GOOS == "windows":
-		return filepath.Join(os.Getenv("ProgramData"), "ssh")
-	case r.system:
-		return "/etc/ssh"
+	if r.system {
+		return systemFolder()
 	}
 	return filepath.Join(r.home, ".ssh")
+}
+
+func systemFolder() string {
+	if runtime.GOOS == "windows" {
+		return filepath.Join(os.Getenv("ProgramData"), "ssh")
+	}
+	return "/etc/ssh"
 }
 
 // keyword takes one setting. ProxyCommand is the rest of its line as it stands, the others are words.
@@ -187,7 +190,8 @@ func (r *configReader) finish() (values, error) {
 		name = strings.ToLower(name)
 	}
 	r.values["hostname"] = []string{name}
-	r.set("globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2")
+	global := filepath.Join(systemFolder(), "ssh_known_hosts")
+	r.set("globalknownhostsfile", global+" "+global+"2")
 	r.set("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
 	if len(r.values["identityfile"]) == 0 {
 		r.values["identityfile"] = []string{"~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519"}

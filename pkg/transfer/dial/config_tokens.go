@@ -56,6 +56,9 @@ func whoAmI() (*user.User, error) {
 
 // path expands ~, ${NAME} and % tokens in a file name.
 func (t tokens) path(s string) (string, error) {
+	if rest, ok := strings.CutPrefix(s, "__PROGRAMDATA__"); ok { // so ssh -G on Windows
+		s = strings.ReplaceAll(os.Getenv("ProgramData"), "%", "%%") + rest
+	}
 	s, err := t.home(s)
 	if err != nil {
 		return "", err

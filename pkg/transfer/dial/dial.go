@@ -39,9 +39,9 @@ type Prompter interface {
 }
 
 const (
-	defaultTimeout   = 30 * time.Second
-	defaultKeepAlive = 5 * time.Second
-	defaultUnaswered = 3
+	defaultTimeout    = 30 * time.Second
+	defaultKeepAlive  = 5 * time.Second
+	defaultUnanswered = 3
 )
 
 // Connect connects to a host and logs in. The host is an alias of ssh_config or anything that ParseHost reads.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -54,7 +55,7 @@ func (h *hop) reason(l *login, timeout time.Duration, spent bool, err error) *ma
 	case errors.As(err, &own):
 		return own
 	case l.refused != nil:
-		return manifest.Fail(manifest.KindAuth, "log in", "%w", l.refused)
+		return manifest.Fail(manifest.KindAuth, "log in", "%w", l.refused).Advise("use a key that needs no answer, such as one in ssh-agent")
 	case spent:
 		return h.tooSlow(l, timeout)
 	case errors.As(err, &none):
@@ -84,12 +85,11 @@ func (h *hop) tooSlow(l *login, timeout time.Duration) *manifest.Failure {
 func (h *hop) unreachable(err error) *manifest.Failure {
 	var dns *net.DNSError
 	var channel *ssh.OpenChannelError
-	f := manifest.Fail(manifest.KindConnect, "connect", "%s port %d: %w", h.settings.host, h.settings.port, err)
+	f := manifest.Fail(manifest.KindConnect, "connect", "%s port %d: %w", h.settings.host, h.settings.port, textOf(err))
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
-		f = manifest.Fail(manifest.KindConnect, "connect", "no host is named %s", h.settings.host)
-		f.Err = fmt.Errorf("no host is named %s: %w", h.settings.host, err)
-		return f.Advise("check the name, or HostName in ssh_config")
+		return manifest.Fail(manifest.KindConnect, "connect", "no host is named %s: %w", h.settings.host, textOf(err)).
+			Advise("check the name, or HostName in ssh_config")
 	case errors.As(err, &channel) && channel.Reason == ssh.Prohibited:
 		return f.Advise("the jump host does not forward connections: AllowTcpForwarding in its sshd_config")
 	case errors.As(err, &channel):
@@ -116,12 +116,13 @@ func (h *hop) broken(l *login, err error) *manifest.Failure {
 	return manifest.Fail(manifest.KindConnect, "connect", "%w", textOf(err))
 }
 
-// isRefusal reports whether the server refused a login, as opposed to a connection that broke. x/crypto has no type
-// for either of the two refusals.
+// isRefusal reports whether a login was refused, as opposed to a connection that broke. x/crypto has no type for the
+// refusals, which also come as unexpected messages or as a disconnect, so everything else counts as one.
 func isRefusal(err error) bool {
-	text := err.Error()
-	return strings.Contains(text, "unable to authenticate") || strings.Contains(text, "ssh: disconnect") ||
-		strings.Contains(text, "sign with ") || strings.Contains(text, "no common public key signature algorithm") || errors.Is(err, errNobodyToAsk)
+	var network *net.OpError
+	var proxy *proxyError
+	return !errors.As(err, &network) && !errors.As(err, &proxy) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) &&
+		!errors.Is(err, net.ErrClosed) && !errors.Is(err, errAborted)
 }
 
 // denied tells what was tried, since the server does not say why it refuses.
@@ -132,10 +133,16 @@ func (h *hop) denied(l *login, err error) *manifest.Failure {
 	if len(l.allowed) > 0 {
 		parts = append(parts, "it allows "+clean(strings.Join(l.allowed, ", ")))
 	}
-	if len(l.offered) > 0 {
+	switch keys := slices.Contains(l.allowed, "publickey"); {
+	case len(l.offered) > 0:
 		parts = append(parts, "offered were "+strings.Join(l.offered, ", "))
-	} else {
+	case keys:
 		parts = append(parts, "no key could be offered")
+	}
+	for _, m := range []string{"keyboard-interactive", "password"} {
+		if slices.Contains(l.tried, m) {
+			parts = append(parts, m+" was tried")
+		}
 	}
 	if all := append(l.skipped[:len(l.skipped):len(l.skipped)], l.broken...); len(all) > 0 {
 		parts = append(parts, "not used: "+strings.Join(all, "; "))
@@ -148,8 +155,11 @@ func (h *hop) denied(l *login, err error) *manifest.Failure {
 }
 
 func (h *hop) loginHint(l *login) string {
-	if len(l.skipped)+len(l.broken) > 0 {
+	switch {
+	case len(l.skipped)+len(l.broken) > 0:
 		return "add the key to ssh-agent with ssh-add, or name another with -i"
+	case len(l.allowed) > 0 && !slices.Contains(l.allowed, "publickey") && len(l.tried) < 2: // "none" is always tried
+		return "the host takes no keys and nobody can be asked here: run this at a terminal, or let the host take a key"
 	}
 	return fmt.Sprintf("see whether user %s is right and whether the public key is in its authorized_keys on the host; -i names a key, user@host a user", h.settings.user)
 }

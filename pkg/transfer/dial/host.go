@@ -118,6 +118,14 @@ func checkUser(s string) string {
 	return checkLetters(s, `._-+@\`)
 }
 
+// checkAlias is checkName for HostKeyAlias, which is only ever a word in known_hosts and so may be "[name]:port".
+func checkAlias(s string) string {
+	if len(s) > 255 {
+		return "the name is too long"
+	}
+	return checkLetters(s, "._-+:%[]/")
+}
+
 func checkLetters(s, others string) string {
 	for _, c := range s {
 		switch {

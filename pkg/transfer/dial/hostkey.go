@@ -18,6 +18,7 @@ import (
 // accepted stays accepted for further connections.
 type doorman struct {
 	place       place
+	last        bool // of the host itself, not of a jump host
 	known       *knownHosts
 	fingerprint string // the only key to accept; empty: known_hosts decides
 	strict      strictness
@@ -89,8 +90,11 @@ func (d *doorman) unknown(ctx context.Context, key ssh.PublicKey, ask *interview
 			return ok, err
 		}
 	}
-	return false, d.refuse("the host is not known; its key is %s", describe(key)).
-		Advise("compare the fingerprint with one that you trust, then use --host-fingerprint %s, or --accept-new to record the key", ssh.FingerprintSHA256(key))
+	f := d.refuse("the host is not known; its key is %s", describe(key))
+	if !d.last {
+		return false, f.Advise("compare the fingerprint with one that you trust, then use --accept-new to record the key")
+	}
+	return false, f.Advise("compare the fingerprint with one that you trust, then use --host-fingerprint %s, or --accept-new to record the key", ssh.FingerprintSHA256(key))
 }
 
 func (d *doorman) changed(key ssh.PublicKey, lines []knownLine) error {

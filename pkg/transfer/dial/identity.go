@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -92,6 +93,9 @@ func (c *collector) file(k *keyFile, cert ssh.PublicKey) {
 		c.add(public, name, c.agentSigner(cert))
 	case k.problem != "":
 		c.login.skip(k.path + ": " + k.problem)
+		if slices.Contains(c.login.hop.named, k.path) {
+			c.login.hop.warn("the key " + k.path + " is not used: " + k.problem + "; ssh-agent may be able to: add it with ssh-add")
+		}
 	case k.locked && k.signer == nil && !c.login.ask.can():
 		c.login.skip(k.path + " needs a passphrase and there is no terminal to ask at")
 	default:

@@ -18,11 +18,11 @@ func (k keepAlive) patience() time.Duration { return k.interval * time.Duration(
 func chooseKeepAlive(o Options, s *settings) keepAlive {
 	switch {
 	case o.KeepAlive > 0:
-		return keepAlive{o.KeepAlive, defaultUnaswered}
+		return keepAlive{o.KeepAlive, defaultUnanswered}
 	case s.alive > 0:
 		return keepAlive{s.alive, max(s.unanswered, 1)}
 	}
-	return keepAlive{defaultKeepAlive, defaultUnaswered}
+	return keepAlive{defaultKeepAlive, defaultUnanswered}
 }
 
 // A stream notes when something was last received.

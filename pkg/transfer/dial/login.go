@@ -24,6 +24,7 @@ type login struct {
 	refused  error         // why a host key or an answer was refused
 	began    bool          // authentication has begun
 	allowed  []string      // methods that the server allows
+	tried    []string      // methods that failed
 	offered  []string      // keys that the server was asked about
 	skipped  []string      // keys that could not be offered, and why
 	broken   []string      // keys that the server would take and that did not sign
@@ -135,7 +136,7 @@ func (l *login) answer(ctx context.Context, prompt string, echo bool) (string, e
 func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.began, l.allowed = true, c.AllowedMethods
+	l.began, l.allowed, l.tried = true, c.AllowedMethods, c.TriedMethods
 	if l.refused != nil {
 		return nil, l.refused
 	}

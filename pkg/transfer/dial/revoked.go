@@ -24,7 +24,8 @@ func readRevoked(file string) (*revokedKeys, error) {
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, manifest.Fail(manifest.KindHostKey, "check host key", "RevokedHostKeys of ssh_config: %w", err)
+		return nil, manifest.Fail(manifest.KindHostKey, "check host key", "RevokedHostKeys of ssh_config: %w", err).
+			Advise("no host is trusted without this file: correct its name in ssh_config, or create it")
 	}
 	if bytes.HasPrefix(data, []byte("SSHKRL\n\x00")) {
 		return nil, manifest.Fail(manifest.KindHostKey, "check host key", "RevokedHostKeys %s of ssh_config is a binary revocation list, which only ssh can read", file).
@@ -39,7 +40,8 @@ func readRevoked(file string) (*revokedKeys, error) {
 		}
 		key, _, _, _, err := ssh.ParseAuthorizedKey(text)
 		if err != nil {
-			return nil, manifest.Fail(manifest.KindHostKey, "check host key", "RevokedHostKeys %s: %w", file, err)
+			return nil, manifest.Fail(manifest.KindHostKey, "check host key", "RevokedHostKeys %s: %w", file, err).
+				Advise("no host is trusted while a line of this file cannot be read: correct it")
 		}
 		r.keys[string(key.Marshal())] = true
 	}

@@ -2,6 +2,7 @@ package dial
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ type hop struct {
 	last     bool   // it is the host itself
 	settings settings
 	keys     []*keyFile
+	named    []string        // key files that the user named with -i
 	certs    []ssh.PublicKey // of CertificateFile
 	doorman  *doorman
 	asker    *asker
@@ -56,8 +58,8 @@ func plan(ctx context.Context, name string, o Options) (*route, error) {
 	}
 	p := &planner{warn: once(o.Warn), ask: newAsker(o.Prompt), seen: map[string]bool{}}
 	for _, id := range o.Identities {
-		if !exists(id) && !exists(id+".pub") {
-			p.warn("identity " + id + " does not exist")
+		if !exists(id) {
+			p.warn("identity " + id + " left out: there is no such file")
 		}
 	}
 	hops, err := p.hops(ctx, name, asked, o)
@@ -65,7 +67,7 @@ func plan(ctx context.Context, name string, o Options) (*route, error) {
 		return nil, err
 	}
 	last := hops[len(hops)-1]
-	last.last = true
+	last.last, last.doorman.last = true, true
 	return &route{name: name, hops: hops, asker: p.ask, alive: chooseKeepAlive(o, &last.settings)}, nil
 }
 
@@ -102,13 +104,13 @@ func (p *planner) jumps(ctx context.Context, list string, o Options) ([]*hop, er
 	}
 	asked, err := ParseHost(strings.TrimSpace(name))
 	if err != nil {
-		return nil, fmt.Errorf("jump host: %w", err)
+		return nil, manifest.Fail(manifest.KindUsage, "read ProxyJump", "%w", errors.Unwrap(err))
 	}
 	return p.hops(ctx, name, asked, Options{ConfigFile: o.ConfigFile, Jump: rest, AcceptNew: o.AcceptNew, ConnectTimeout: o.ConnectTimeout})
 }
 
 func (p *planner) hop(name string, s settings, o Options) (*hop, error) {
-	h := &hop{name: name, settings: s, asker: p.ask, warn: p.warn}
+	h := &hop{name: name, settings: s, named: o.Identities, asker: p.ask, warn: p.warn}
 	if s.batch {
 		h.asker = newAsker(nil)
 	}

@@ -39,7 +39,9 @@ type keyPair struct {
 	signer ssh.Signer
 }
 
-func (k keyPair) line() string { return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k.signer.PublicKey()))) }
+func (k keyPair) line() string {
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k.signer.PublicKey())))
+}
 
 // known is a line of known_hosts for the server under a name of its own choice.
 func known(names string, k keyPair) string { return names + " " + k.line() + "\n" }
