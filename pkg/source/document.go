@@ -34,7 +34,7 @@ type document struct {
 	Config        *manifest.Descriptor  `json:"config"`
 	Layers        []manifest.Descriptor `json:"layers"`
 	Manifests     []manifest.Descriptor `json:"manifests"`
-	FSLayers      json.RawMessage       `json:"fsLayers"`
+	FSLayers      []json.RawMessage     `json:"fsLayers"`
 }
 
 // parseDocument reads a manifest or index. One that could be taken for both is refused: two readers would see two

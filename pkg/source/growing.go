@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 
@@ -55,11 +56,17 @@ func (g *growing) finish(err error) {
 	})
 }
 
-// state says whether the blob has begun, whether it is whole, and what failed.
-func (g *growing) state() (begun, whole bool, err error) {
+func (g *growing) isWhole() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.file != nil, g.done && g.err == nil, g.err
+	return g.done && g.err == nil
+}
+
+// hasBegun reports whether bytes have come, or never will.
+func (g *growing) hasBegun() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.size != manifest.UnknownSize || g.done
 }
 
 // open waits until the blob has begun, so that its size is known, and reads it from offset on.
@@ -77,7 +84,7 @@ func (g *growing) open(ctx context.Context, offset int64) (*growingReader, error
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, interrupted(ctx)
 		}
 	}
 }
@@ -92,6 +99,7 @@ func (g *growing) release(c *cache) {
 	}
 	name := g.file.Name()
 	g.file.Close()
+	g.file = nil
 	if g.kept {
 		return
 	}
@@ -119,35 +127,43 @@ func (r *growingReader) Close() error { return nil }
 
 // Read waits for more when it has caught up with the writer.
 func (r *growingReader) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	for {
-		g := r.g
-		g.mu.Lock()
-		ready, done, err, size, changed, file := g.have, g.done, g.err, g.size, g.changed, g.file
-		g.mu.Unlock()
-		if err != nil {
-			return 0, err
-		}
-		if !done {
-			ready = min(ready, size-1)
-		}
-		if ready > r.at {
-			n, err := file.ReadAt(p[:min(int64(len(p)), ready-r.at)], r.at)
-			r.at += int64(n)
-			if n > 0 {
-				return n, nil
-			}
-			return 0, fmt.Errorf("read %s from cache: %w", g.digest, err)
-		}
-		if done {
-			return 0, io.EOF
+	for len(p) > 0 {
+		n, changed, err := r.some(p)
+		if n > 0 || err != nil {
+			return n, err
 		}
 		select {
 		case <-changed:
 		case <-r.ctx.Done():
-			return 0, r.ctx.Err()
+			return 0, interrupted(r.ctx)
 		}
 	}
+	return 0, nil
+}
+
+// some reads what may be read now; when that is nothing, changed tells when to look again.
+func (r *growingReader) some(p []byte) (n int, changed <-chan struct{}, err error) {
+	g := r.g
+	g.mu.Lock()
+	defer g.mu.Unlock() // the file stays open so long
+	ready := g.have
+	if !g.done {
+		ready = min(ready, g.size-1)
+	}
+	switch {
+	case g.err != nil:
+		return 0, nil, g.err
+	case ready <= r.at && g.done:
+		return 0, nil, io.EOF
+	case ready <= r.at:
+		return 0, g.changed, nil
+	case g.file == nil:
+		return 0, nil, fmt.Errorf("read %s from cache: %w", g.digest, fs.ErrClosed)
+	}
+	n, err = g.file.ReadAt(p[:min(int64(len(p)), ready-r.at, copyBuffer)], r.at)
+	r.at += int64(n)
+	if n > 0 {
+		err = nil
+	}
+	return n, nil, err
 }

@@ -166,8 +166,8 @@ func hashSection(ctx context.Context, s section) (manifest.Digest, error) {
 	r := io.NewSectionReader(s, 0, s.Size())
 	buf := make([]byte, copyBuffer)
 	for {
-		if err := ctx.Err(); err != nil {
-			return "", manifest.Fail(manifest.KindInterrupted, "read image", "%w", err)
+		if ctx.Err() != nil {
+			return "", interrupted(ctx)
 		}
 		n, err := r.Read(buf)
 		h.Write(buf[:n])

@@ -10,21 +10,16 @@ import (
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
-// saver is what an engine does for a saveOrigin; *engine.Engine does it.
-type saver interface {
-	Describe() manifest.Engine
-	History(ctx context.Context, ref string) ([]int64, error)
-	Save(ctx context.Context, ref string) (io.ReadCloser, error)
-}
-
 // saveOrigin is one image in an engine that gives away whole images only. The first blob that is asked for and not in the
 // cache starts one docker save, which fills the cache; readers follow it while it runs. What is in the cache is never
 // saved again.
 type saveOrigin struct {
-	engine saver
-	img    engine.Image
-	cache  *cache
-	events manifest.Events
+	img     engine.Image
+	cache   *cache
+	events  manifest.Events
+	where   string // for people
+	save    func(context.Context) (io.ReadCloser, error)
+	history func(context.Context) ([]int64, error)
 
 	ctx  context.Context // of the saves: they serve several readers and end with close
 	stop context.CancelFunc
@@ -34,8 +29,10 @@ type saveOrigin struct {
 	estimates []int64   // by layer, in bytes; nil before it was asked
 }
 
-func newSaveOrigin(e saver, img engine.Image, c *cache, events manifest.Events) *saveOrigin {
-	o := &saveOrigin{engine: e, img: img, cache: c, events: events}
+func newSaveOrigin(e *engine.Engine, img engine.Image, c *cache, events manifest.Events) *saveOrigin {
+	o := &saveOrigin{img: img, cache: c, events: events, where: e.Describe().String()}
+	o.save = func(ctx context.Context) (io.ReadCloser, error) { return e.Save(ctx, img.ID) }
+	o.history = func(ctx context.Context) ([]int64, error) { return e.History(ctx, img.ID) }
 	o.ctx, o.stop = context.WithCancel(context.Background())
 	return o
 }
@@ -51,10 +48,10 @@ func (o *saveOrigin) image(ctx context.Context, w want) (manifest.Image, error) 
 		p := &picker{want: w}
 		return manifest.Image{}, p.none([]manifest.Platform{o.img.Platform})
 	}
-	img := manifest.Image{Config: o.img.Config, Platform: o.img.Platform, Origin: o.engine.Describe().String()}
+	img := manifest.Image{Config: o.img.Config, Platform: o.img.Platform, Origin: o.where}
 	size, _ := o.cache.size(img.Config.Digest)
 	img.Config = describeConfig(img.Config.Digest, size)
-	sizes, err := o.history(ctx)
+	sizes, err := o.unpacked(ctx)
 	if err != nil {
 		return manifest.Image{}, err
 	}
@@ -69,14 +66,14 @@ func (o *saveOrigin) image(ctx context.Context, w want) (manifest.Image, error) 
 	return img, nil
 }
 
-// history estimates the layers' sizes; zeros where the history does not tell which entry made which layer.
-func (o *saveOrigin) history(ctx context.Context) ([]int64, error) {
+// unpacked estimates the layers' sizes; zeros where the history does not tell which entry made which layer.
+func (o *saveOrigin) unpacked(ctx context.Context) ([]int64, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.estimates != nil {
 		return o.estimates, nil
 	}
-	sizes, err := o.engine.History(ctx, o.img.ID)
+	sizes, err := o.history(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -128,26 +125,32 @@ func (o *saveOrigin) locate(d manifest.Digest) (*growing, *fileSection, error) {
 	if d != o.img.Config.Digest && !slices.Contains(o.img.DiffIDs, d) {
 		return nil, nil, manifest.Fail(manifest.KindInternal, "read blob", "%s is no part of %s", d, o.img.ID)
 	}
-	s, err := o.start()
-	if err != nil {
-		return nil, nil, err
+	s := newSaving(o.img, o.cache)
+	g := s.blobs[d]
+	if g == nil { // another process has brought it just now
+		f, err := o.cache.open(d)
+		return nil, f, err
 	}
-	return s.find(d), nil, nil
+	return g, nil, o.start(s)
 }
 
 // start begins a docker save in the background, once there is room for it.
-func (o *saveOrigin) start() (*saving, error) {
+func (o *saveOrigin) start(s *saving) error {
 	if o.ctx.Err() != nil {
-		return nil, manifest.Fail(manifest.KindInternal, "save image", "the source is closed")
+		return manifest.Fail(manifest.KindInternal, "save image", "the source is closed")
 	}
-	s := newSaving(o.img, o.cache)
 	if err := o.cache.makeRoom(o.img.Size - s.cached); err != nil {
-		return nil, err
+		return err
 	}
 	o.runs = append(o.runs, s)
 	o.events.Say(manifest.StepPlan, "", "the engine saves the image (docker save) into "+o.cache.dir)
-	go s.run(o.ctx, func(ctx context.Context) (io.ReadCloser, error) { return o.engine.Save(ctx, o.img.ID) })
-	return s, nil
+	go s.run(o.ctx, o.save)
+	return nil
+}
+
+// interrupted is the failure of a read whose context ended.
+func interrupted(ctx context.Context) error {
+	return manifest.Fail(manifest.KindInterrupted, "read image", "%w", context.Cause(ctx))
 }
 
 // close ends a running save, waits for it and closes its files.

@@ -70,33 +70,31 @@ func (s *saving) find(d manifest.Digest) *growing {
 	if g == nil {
 		return nil
 	}
-	if _, _, err := g.state(); err != nil && s.over() {
-		return nil
-	}
-	return g
-}
-
-func (s *saving) over() bool {
 	select {
 	case <-s.done:
-		return true
+		if !g.isWhole() {
+			return nil
+		}
 	default:
-		return false
 	}
+	return g
 }
 
 // run reads the whole stream. However it ends, nobody waits for it afterwards.
 func (s *saving) run(ctx context.Context, save func(context.Context) (io.ReadCloser, error)) {
 	err := s.consume(ctx, save)
 	if ctx.Err() != nil {
-		err = manifest.Fail(manifest.KindInterrupted, "save image", "%w", context.Cause(ctx))
+		err = interrupted(ctx)
 	}
 	close(s.done)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, g := range s.blobs {
-		if _, whole, _ := g.state(); !whole {
-			g.finish(err)
+	for d, g := range s.blobs {
+		if err == nil && !g.isWhole() {
+			err = integrity("the engine's docker save has no layer %s", d)
+		}
+		if g.finish(err); !g.isWhole() {
+			g.release(s.cache)
 		}
 	}
 }
@@ -218,7 +216,7 @@ func (s *saving) awaited(d manifest.Digest) *growing {
 	if g == nil {
 		return nil
 	}
-	if begun, _, err := g.state(); begun || err != nil {
+	if g.hasBegun() {
 		return nil
 	}
 	return g
@@ -235,8 +233,10 @@ func (s *saving) spool(name string, g *growing, size int64, r io.Reader) error {
 	}
 	h := sha256.New()
 	if err := s.copy(f, h, g, r); err != nil {
-		s.discard(f, g, err)
-		return err
+		if g == nil {
+			discard(f)
+		}
+		return err // run tells the readers of g, then lets go of the file
 	}
 	d := manifest.Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))
 	s.hashes[name] = d
@@ -276,15 +276,15 @@ func (s *saving) whole(f *os.File, g *growing) {
 // misjudged deals with a layer that is not what it was taken for, or that nobody knew: it may be another one.
 func (s *saving) misjudged(f *os.File, g *growing, d manifest.Digest, size int64) error {
 	if g != nil {
-		g.update(func() { g.file = nil })
 		g.finish(manifest.Fail(manifest.KindIntegrity, "save image", "the engine's docker save has other bytes for the layer %s", g.digest))
 		s.mu.Lock()
 		s.blobs[g.digest] = newGrowing(g.digest) // the right one may follow
 		s.mu.Unlock()
+		g.update(func() { g.file = nil })
 	}
 	right := s.awaited(d)
 	if right == nil {
-		s.discard(f, nil, nil)
+		discard(f)
 		return nil
 	}
 	right.update(func() { right.file, right.size, right.have = f, size, size })
@@ -293,11 +293,7 @@ func (s *saving) misjudged(f *os.File, g *growing, d manifest.Digest, size int64
 }
 
 // discard removes a file that will not be kept.
-func (s *saving) discard(f *os.File, g *growing, err error) {
-	if g != nil {
-		g.finish(err)
-		g.update(func() { g.file = nil })
-	}
+func discard(f *os.File) {
 	f.Close()
 	os.Remove(f.Name())
 }
@@ -344,7 +340,7 @@ func (s *saving) keepConfig(raw []byte) error {
 		return err
 	}
 	if _, err := f.Write(raw); err != nil {
-		s.discard(f, nil, nil)
+		discard(f)
 		return full("save image", err)
 	}
 	size := int64(len(raw))

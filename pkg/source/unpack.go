@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/clara-push/clara-push/pkg/manifest"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -92,8 +91,8 @@ func spoolTar(ctx context.Context, c *cache, r io.Reader, step string) (*tarFile
 func spoolInto(ctx context.Context, c *cache, f *os.File, r io.Reader, step string) (*tarFile, error) {
 	buf := make([]byte, copyBuffer)
 	for since := int64(0); ; {
-		if err := ctx.Err(); err != nil {
-			return nil, manifest.Fail(manifest.KindInterrupted, step, "%w", err)
+		if ctx.Err() != nil {
+			return nil, interrupted(ctx)
 		}
 		// A small archive may unpack to more than any disk has.
 		if since -= copyBuffer; since < 0 {
