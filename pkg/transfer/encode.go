@@ -18,24 +18,28 @@ type piece struct {
 	dense bool   // its blob is compressed already
 }
 
-// encoder compresses pieces, one at a time. Its encoders are made when first needed: the better ones are large.
+// encoder compresses pieces, one at a time. It keeps one compressor only, that of the level used last: each takes up to
+// 9 MB, and the level seldom changes.
 type encoder struct {
 	pace *pace
-	zstd [levels]*zstd.Encoder
+	zstd *zstd.Encoder
+	made level // what zstd is for
 }
 
 var zstdLevels = [levels]zstd.EncoderLevel{levelFastest: zstd.SpeedFastest, levelDefault: zstd.SpeedDefault, levelBetter: zstd.SpeedBetterCompression}
 
 func (e *encoder) at(l level) (*zstd.Encoder, error) {
-	if e.zstd[l] == nil {
-		z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstdLevels[l]), zstd.WithEncoderConcurrency(1),
-			zstd.WithWindowSize(int(manifest.ChunkSize)), zstd.WithEncoderCRC(false))
-		if err != nil {
-			return nil, manifest.Fail(manifest.KindInternal, "compress", "%w", err)
-		}
-		e.zstd[l] = z
+	if e.made == l {
+		return e.zstd, nil
 	}
-	return e.zstd[l], nil
+	e.zstd, e.made = nil, levelRaw // free for the collector before the next one is made
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstdLevels[l]), zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true),
+		zstd.WithWindowSize(int(manifest.ChunkSize)), zstd.WithEncoderCRC(false))
+	if err != nil {
+		return nil, manifest.Fail(manifest.KindInternal, "compress", "%w", err)
+	}
+	e.zstd, e.made = z, l
+	return z, nil
 }
 
 // worthwhile is the largest share of a chunk's size at which sending it encoded pays.

@@ -199,6 +199,7 @@ func (s *SSH) interim(ev manifest.Events, commit func()) func(wire.Message) {
 		switch {
 		case m.Type == wire.TCommit && commit != nil:
 			commit()
+			ev.Say(manifest.StepLoad, "", "the host has everything and finishes by itself from here on")
 		case m.Type == wire.TEvent && m.Event != nil && ev != nil:
 			e := *m.Event
 			e.Text, e.Ref = manifest.Plain(e.Text), manifest.Plain(e.Ref)
