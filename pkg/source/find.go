@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -76,9 +77,9 @@ func nowhere(name string, inEngine, inFiles, inRegistry error) error {
 	kind, hint := manifest.KindNotFound, "see docker image ls; engine://, registry:// and archive: name the place to look"
 	switch asked := registryKnown(name); {
 	case manifest.KindOf(inEngine) != manifest.KindNotFound && !asked:
-		kind, hint = manifest.KindOf(inEngine), hintOf(inEngine)
+		kind, hint = manifest.KindOf(inEngine), cmp.Or(hintOf(inEngine), hint)
 	case asked && manifest.KindOf(inRegistry) != manifest.KindNotFound:
-		kind, hint = manifest.KindOf(inRegistry), hintOf(inRegistry)
+		kind, hint = manifest.KindOf(inRegistry), cmp.Or(hintOf(inRegistry), hint)
 	}
 	return manifest.Fail(kind, "find image "+name, "it is not in the engine (%w), not in a file (%w), not in a registry (%w)", reason(inEngine), reason(inFiles), reason(inRegistry)).
 		Advise("%s", hint)
@@ -105,8 +106,10 @@ func reason(err error) error {
 
 func hintOf(err error) string {
 	var f *manifest.Failure
-	errors.As(err, &f)
-	return f.Hint
+	if errors.As(err, &f) {
+		return f.Hint
+	}
+	return ""
 }
 
 func (f *finder) inRegistry(ctx context.Context, ref string) (found, error) {

@@ -35,7 +35,9 @@ type registryOrigin struct {
 
 	root manifest.Descriptor // what the name means now
 	raw  []byte              // the document of root
-	idle time.Duration       // how long a download may stand still
+
+	idle  time.Duration // how long a download may stand still
+	pause time.Duration // before the first further attempt in a row; each one after it waits twice as long
 }
 
 // openRegistry asks the registry that ref means for it.
@@ -44,7 +46,7 @@ func openRegistry(ctx context.Context, ref string) (*registryOrigin, error) {
 	if err != nil {
 		return nil, manifest.Fail(manifest.KindUsage, "find image", "%.200q is not an image in a registry: %w", ref, err)
 	}
-	o := &registryOrigin{ref: r, asked: ref, idle: 30 * time.Second}
+	o := &registryOrigin{ref: r, asked: ref, idle: 30 * time.Second, pause: 250 * time.Millisecond}
 	if err := o.connect(ctx); err != nil {
 		return nil, o.failure("connect to registry", err)
 	}
@@ -196,7 +198,8 @@ func (o *registryOrigin) failure(step string, err error) error {
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return manifest.Fail(manifest.KindConnect, step, "%s did not answer in time", host)
 	}
-	return manifest.Fail(manifest.KindConnect, step, "cannot reach %s: %s", host, manifest.Plain(err.Error()))
+	return manifest.Fail(manifest.KindConnect, step, "cannot reach %s: %s", host, manifest.Plain(err.Error())).
+		Advise("see whether this machine reaches the registry")
 }
 
 // diagnosis is what a registry says went wrong, made safe to print.

@@ -16,9 +16,6 @@ import (
 // maxStalls is how often in a row a download may break off without a single byte in between.
 const maxStalls = 5
 
-// pause is how long the first of several attempts in a row waits; each further one waits twice as long.
-const pause = 250 * time.Millisecond
-
 // open streams a blob from offset on. A download that breaks off or stands still goes on where it was.
 func (o *registryOrigin) open(ctx context.Context, d manifest.Descriptor, offset int64) (manifest.BlobReader, error) {
 	if err := manifest.CheckDigest(d.Digest); err != nil {
@@ -33,8 +30,10 @@ func (o *registryOrigin) open(ctx context.Context, d manifest.Descriptor, offset
 	}
 	g := &download{o: o, d: d, at: offset}
 	g.ctx, g.stop = context.WithCancelCause(ctx)
-	if offset < d.Size {
-		if err := g.connect(); err != nil {
+	for g.body == nil && offset < d.Size { // tells now whether the blob is there
+		if err := g.connect(); err == nil {
+			break
+		} else if err = g.again(err); err != nil {
 			g.Close()
 			return nil, o.failure("read blob", err)
 		}
@@ -123,7 +122,7 @@ func (g *download) again(err error) error {
 		return fmt.Errorf("%s broke off at %d of %d bytes: %w", g.d.Digest, g.at, g.d.Size, err)
 	}
 	select {
-	case <-time.After(pause << (g.stalls - 1)):
+	case <-time.After(g.o.pause << (g.stalls - 1)):
 		return nil
 	case <-g.ctx.Done():
 		return g.ctx.Err()
@@ -135,7 +134,7 @@ func (g *download) connect() error {
 	ctx, end := context.WithCancelCause(g.ctx)
 	h := http.Header{}
 	if g.at > 0 {
-		h.Set("Range", fmt.Sprintf("bytes=%d-", g.at))
+		h.Set("Range", fmt.Sprintf("bytes=%d-%d", g.at, g.d.Size-1))
 	}
 	resp, err := g.o.get(ctx, "/blobs/"+string(g.d.Digest), h)
 	if err != nil {
