@@ -34,9 +34,10 @@ type Layer struct {
 
 // A file is one regular file of a layer, not yet read.
 type file struct {
-	path string // slash path in the image, without a leading slash
-	size int64
-	open func() (io.ReadCloser, error)
+	path  string // slash path in the image, without a leading slash
+	size  int64
+	stamp int64 // time of the file it is taken from, if any
+	open  func() (io.ReadCloser, error)
 }
 
 // files lists what the layer holds.
@@ -81,7 +82,7 @@ func (l Layer) systemFiles() ([]file, error) {
 			f := usr[i]
 			n := min(f.size, left)
 			left -= n
-			all = append(all, file{path: filepath.Join(l.Dir, passDir(pass), f.path), size: n, open: openSystem(f.path, n, byte(pass))})
+			all = append(all, file{path: filepath.Join(l.Dir, passDir(pass), f.path), size: n, stamp: f.stamp, open: openSystem(f.path, n, byte(pass))})
 		}
 	}
 	return all, nil
@@ -125,7 +126,8 @@ func (c *changed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// usrFiles lists the regular files of /usr that are neither empty nor huge, in the order of their names.
+// usrFiles lists the regular files of /usr of 8 KiB to 64 MiB, in the order of their names. The many small ones would
+// make loading slow and hold few bytes.
 var usrFiles = sync.OnceValues(func() ([]file, error) {
 	var all []file
 	for _, root := range []string{"/usr/bin", "/usr/lib", "/usr/share"} {
@@ -133,8 +135,8 @@ var usrFiles = sync.OnceValues(func() ([]file, error) {
 			if err != nil || !d.Type().IsRegular() {
 				return nil // a folder that vanished or may not be read is simply not part of it
 			}
-			if fi, err := d.Info(); err == nil && fi.Size() > 0 && fi.Size() <= 64<<20 {
-				all = append(all, file{path: path[1:], size: fi.Size()})
+			if fi, err := d.Info(); err == nil && fi.Size() >= 8<<10 && fi.Size() <= 64<<20 {
+				all = append(all, file{path: path[1:], size: fi.Size(), stamp: fi.ModTime().UnixNano()})
 			}
 			return nil
 		})

@@ -118,14 +118,22 @@ address = %q
 // launchPodman starts podman's service with a store and a configuration of its own.
 func (e *Engine) launchPodman() (err error) {
 	os.Remove(e.Socket)
-	config := filepath.Join(e.Dir, "containers.conf")
-	text := "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n[containers]\nlog_driver = \"k8s-file\"\n"
-	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+	// The limits are podman's choice for containers; its default is above what we may ask for on some machines.
+	text := "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n[containers]\nlog_driver = \"k8s-file\"\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n"
+	if err := os.WriteFile(filepath.Join(e.Dir, "containers.conf"), []byte(text), 0o644); err != nil {
 		return err
 	}
-	env := append(e.env(), "CONTAINERS_CONF="+config, "TMPDIR="+e.Dir)
-	argv := append([]string{e.programs.daemon, "--root", e.DataRoot, "--runroot", filepath.Join(e.Dir, "exec"),
-		"--tmpdir", filepath.Join(e.Dir, "tmp"), "system", "service", "--time=0"}, e.opts.Args...)
-	e.daemon, err = e.lab.start(e.Name, env, append(argv, e.Host())...)
+	argv := append(e.podman("system", "service", "--time=0"), e.opts.Args...)
+	e.daemon, err = e.lab.start(e.Name, e.podmanEnv(), append(argv, e.Host())...)
 	return err
+}
+
+// podman returns a podman command line for the store of this engine.
+func (e *Engine) podman(args ...string) []string {
+	return append([]string{e.programs.daemon, "--root", e.DataRoot, "--runroot", filepath.Join(e.Dir, "exec"),
+		"--tmpdir", filepath.Join(e.Dir, "tmp")}, args...)
+}
+
+func (e *Engine) podmanEnv() []string {
+	return append(e.env(), "CONTAINERS_CONF="+filepath.Join(e.Dir, "containers.conf"), "TMPDIR="+e.Dir)
 }

@@ -18,12 +18,12 @@ import (
 	"time"
 )
 
-// An ImageSpec describes an image to be built. The image is FROM scratch: a base layer with the hello program, then the
-// other layers in order, the last of which carries the message that the program prints.
+// An ImageSpec describes an image to be built: a base layer with the hello program, then the other layers in order, the
+// last of which carries the message that the program prints.
 type ImageSpec struct {
 	Name     string  // NAME:TAG
 	Message  string  // printed by the program; default Name
-	Base     Layer   // images with the same base share it, also in the engine's build cache
+	Base     Layer   // images with the same base share it
 	Layers   []Layer // default one layer with the message only
 	BuildKit bool    // build with BuildKit instead of the classic builder
 	Label    string  // value of the label "lab", in the configuration only; default none
@@ -32,37 +32,17 @@ type ImageSpec struct {
 // epoch is the time of every file in a layer. It is constant so that equal specs give equal layers.
 var epoch = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// BuildImage builds the image in the engine with "docker build" and tags it. The base is built as an image of its own,
+// BuildImage builds the image in the engine with "docker build" and tags it. The base is loaded as an image of its own,
 // "lab-base:…", and stays; so a second image on the same base costs only its own layers.
 func (l *Lab) BuildImage(ctx context.Context, e *Engine, s ImageSpec) error {
 	began := time.Now()
-	base := fmt.Sprintf("lab-base:%x", sha256.Sum256(fmt.Appendf(nil, "%+v %v", s.Base, s.BuildKit)))[:25]
+	base := fmt.Sprintf("lab-base:%x", sha256.Sum256(fmt.Appendf(nil, "%+v", s.Base)))[:25]
 	if _, err := e.Docker(ctx, "image", "inspect", base); err != nil {
-		hello, err := helloProgram(ctx)
-		if err != nil {
-			return err
-		}
-		program := file{path: "hello", size: hello.size, open: hello.open}
-		if err := e.build(ctx, s.BuildKit, base, "FROM scratch\nCOPY l0/ /\nCMD [\"/hello\"]\n", []Layer{s.Base}, program); err != nil {
-			return fmt.Errorf("build %s: %w", base, err)
+		if err := l.loadBase(ctx, e, base, s.Base); err != nil {
+			return fmt.Errorf("load %s: %w", base, err)
 		}
 	}
-	layers := s.Layers
-	if len(layers) == 0 {
-		layers = []Layer{{}}
-	}
-	text := "FROM " + base + "\n"
-	for i := range layers {
-		text += fmt.Sprintf("COPY l%d/ /\n", i)
-	}
-	if s.Label != "" {
-		text += fmt.Sprintf("LABEL lab=%q\n", s.Label)
-	}
-	message := s.Message
-	if message == "" {
-		message = s.Name
-	}
-	if err := e.build(ctx, s.BuildKit, s.Name, text, layers, textFile("etc/lab/message", message)); err != nil {
+	if err := e.build(ctx, base, s); err != nil {
 		return fmt.Errorf("build %s: %w", s.Name, err)
 	}
 	l.Logf("%s: built %s in %v", e.Name, s.Name, time.Since(began).Round(time.Millisecond))
@@ -71,7 +51,15 @@ func (l *Lab) BuildImage(ctx context.Context, e *Engine, s ImageSpec) error {
 
 // RunContainer runs the image's program in a container without a network, and returns what it printed.
 func (l *Lab) RunContainer(ctx context.Context, e *Engine, image string) (string, error) {
-	return e.Docker(ctx, "run", "--rm", "--network", "none", image)
+	args := []string{"run", "--rm", "--network", "none", image}
+	if e.Kind != Podman {
+		return e.Docker(ctx, args...)
+	}
+	// The docker command attaches before it starts the container, and podman 4 answers that with 409.
+	argv := e.podman(args...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = append(e.podmanEnv(), marker+"="+e.lab.Dir)
+	return output(cmd)
 }
 
 // Docker runs the docker command line against the engine, with no configuration of the user, and returns its standard
@@ -104,43 +92,43 @@ func output(cmd *exec.Cmd) (string, error) {
 	return strings.TrimSuffix(out.String(), "\n"), nil
 }
 
-// build streams a context to "docker build": the Dockerfile, a folder l0, l1, … for each layer, and extra in the last.
-func (e *Engine) build(ctx context.Context, kit bool, name, dockerfile string, layers []Layer, extra file) error {
-	cmd, err := e.DockerCommand(ctx, "build", "-t", name, "-")
+// build streams a context to "docker build": the Dockerfile, and a folder l0, l1, … for each layer.
+func (e *Engine) build(ctx context.Context, base string, s ImageSpec) error {
+	if len(s.Layers) == 0 {
+		s.Layers = []Layer{{}}
+	}
+	if s.Message == "" {
+		s.Message = s.Name
+	}
+	text := "FROM " + base + "\n"
+	for i := range s.Layers {
+		text += fmt.Sprintf("COPY l%d/ /\n", i)
+	}
+	if s.Label != "" {
+		text += fmt.Sprintf("LABEL lab=%q\n", s.Label)
+	}
+	cmd, err := e.DockerCommand(ctx, "build", "-t", s.Name, "-")
 	if err != nil {
 		return err
 	}
-	if kit {
+	if s.BuildKit {
 		cmd.Env = append(cmd.Env, "DOCKER_BUILDKIT=1")
 	}
-	r, w := io.Pipe()
-	cmd.Stdin = r
-	wrote := make(chan error, 1)
-	go func() {
-		err := writeContext(ctx, w, dockerfile, layers, extra)
-		w.CloseWithError(err)
-		wrote <- err
-	}()
-	_, err = output(cmd)
-	r.CloseWithError(errors.New("the build has ended"))
-	if werr := <-wrote; err == nil {
-		err = werr
-	}
-	return err
+	return feed(cmd, func(w io.Writer) error { return writeContext(ctx, w, text, s) })
 }
 
-func writeContext(ctx context.Context, w io.Writer, dockerfile string, layers []Layer, extra file) error {
+func writeContext(ctx context.Context, w io.Writer, dockerfile string, s ImageSpec) error {
 	t := tar.NewWriter(w)
 	if err := writeFile(t, textFile("Dockerfile", dockerfile)); err != nil {
 		return err
 	}
-	for i, l := range layers {
+	for i, l := range s.Layers {
 		files, err := l.files()
 		if err != nil {
 			return err
 		}
-		if i == len(layers)-1 {
-			files = append(files, extra)
+		if i == len(s.Layers)-1 {
+			files = append(files, textFile("etc/lab/message", s.Message))
 		}
 		made := map[string]bool{}
 		for _, f := range files {
@@ -198,5 +186,5 @@ func localFile(name, from string) (file, error) {
 	if err != nil {
 		return file{}, err
 	}
-	return file{path: name, size: fi.Size(), open: func() (io.ReadCloser, error) { return os.Open(filepath.Clean(from)) }}, nil
+	return file{path: name, size: fi.Size(), stamp: fi.ModTime().UnixNano(), open: func() (io.ReadCloser, error) { return os.Open(filepath.Clean(from)) }}, nil
 }

@@ -90,6 +90,10 @@ func (s *SSHD) Start(ctx context.Context) (err error) {
 	if err := s.proc.await(10*time.Second, s.greets); err != nil {
 		return err
 	}
+	// The connections that asked for the greeting should not be taken for a client's.
+	for end := time.Now().Add(3 * time.Second); len(s.Connections()) > 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
 	s.lab.Logf("%s: ready, pid %d, address %s", s.Name, s.PID(), s.Addr)
 	return ctx.Err()
 }
@@ -116,14 +120,23 @@ func (s *SSHD) PID() int { return s.proc.pid() }
 // Log returns the path of the server's log.
 func (s *SSHD) Log() string { return s.proc.log }
 
-// Connections returns the process IDs of the sshd processes that serve one connection each, in ascending order.
-// Killing one cuts that connection.
+// Connections returns the process IDs of the sshd processes that hold one client's connection each, in ascending order.
+// Killing one cuts that connection and leaves what its sessions run.
 func (s *SSHD) Connections() []int {
+	all := processes()
 	var pids []int
-	for pid, parent := range processes() {
-		if parent == s.PID() {
-			pids = append(pids, pid)
+	for pid, parent := range all {
+		if parent != s.PID() {
+			continue
 		}
+		// For users other than root the listener's child only watches; its own child talks to the network.
+		for child, of := range all {
+			if of == pid && strings.HasPrefix(commandLine(child), "sshd") {
+				pid = child
+				break
+			}
+		}
+		pids = append(pids, pid)
 	}
 	slices.Sort(pids)
 	return pids

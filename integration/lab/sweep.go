@@ -165,6 +165,12 @@ func startTime(pid int) (string, error) {
 	return f[19], nil
 }
 
+// commandLine returns the words of the process's command line, joined by blanks; empty when it is gone.
+func commandLine(pid int) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return strings.TrimSpace(string(bytes.ReplaceAll(b, []byte{0}, []byte{' '})))
+}
+
 func bootID() string {
 	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b))
