@@ -1,0 +1,104 @@
+//go:build linux
+
+// Bench measures clara-push against what people do without it: docker save | ssh docker load, the same with zstd in
+// between, scp. Everything runs on this machine, in a lab of its own, over loopback or emulated lines. It prints one table of
+// ratios; the figures are medians of runs that took turns, each from the same state. It proves nothing right: the tests do.
+// Read main, then row, then world.measure.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/clara-push/clara-push/integration/lab"
+)
+
+// options are the flags.
+type options struct {
+	pairs, lines, changes, ways string
+	runs                        int
+	large, thin, lossy          int64 // MB
+	program                     string
+	quick                       bool
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	o := parseFlags()
+	if err := run(ctx, o); err != nil {
+		stop()
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func parseFlags() options {
+	var o options
+	flag.StringVar(&o.pairs, "pairs", "docker2010:docker2010,modern-containerd:modern-containerd", "source:host engines, of "+kinds())
+	flag.StringVar(&o.lines, "lines", "", "lines to measure on, of "+lineNames()+" (default all)")
+	flag.StringVar(&o.changes, "changes", "", "what changed since the last push, of cold, top, nothing (default all)")
+	flag.StringVar(&o.ways, "ways", "", "ways to measure, of "+wayNames()+" (default all that apply)")
+	flag.IntVar(&o.runs, "runs", 3, "runs of each way")
+	flag.Int64Var(&o.large, "large", 1074, "size of the base layer in MB")
+	flag.Int64Var(&o.thin, "thin", 256, "size of the base layer on the 100 Mbit/s line in MB")
+	flag.Int64Var(&o.lossy, "lossy", 16, "size of the layer on the lossy lines in MB")
+	flag.StringVar(&o.program, "program", "", "clara-push to measure (default: build it)")
+	flag.BoolVar(&o.quick, "quick", false, "one run each, small images, loopback and the thin line only")
+	flag.Parse()
+	if o.quick {
+		o.runs, o.large, o.thin = 1, 256, 64
+		if o.lines == "" {
+			o.lines = "loopback,100mbit"
+		}
+	}
+	return o
+}
+
+func kinds() string {
+	var names []string
+	for _, k := range lab.Dockers {
+		names = append(names, string(k))
+	}
+	return strings.Join(names, ", ")
+}
+
+// run measures all pairs and prints the table, also of what was measured before an error.
+func run(ctx context.Context, o options) error {
+	rows, err := chooseRows(o)
+	if err != nil {
+		return err
+	}
+	l, err := lab.Start(ctx, lab.Options{Log: os.Stderr})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	var results []result
+	defer func() { printTable(os.Stdout, results, o) }()
+	for _, p := range pairsOf(rows) {
+		w, err := newWorld(ctx, l, p, o)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if r.pair != p {
+				continue
+			}
+			got, err := w.race(ctx, r, o.runs)
+			results = append(results, got...)
+			if err != nil {
+				return fmt.Errorf("%s: %w", r, err)
+			}
+		}
+		if err := w.close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/clara-push/clara-push/integration/lab"
+)
+
+// pair is a source's engine and a host's.
+type pair struct{ source, host lab.Kind }
+
+func (p pair) String() string { return short(p.source) + " → " + short(p.host) }
+
+func short(k lab.Kind) string {
+	switch k {
+	case lab.Docker2010:
+		return "20.10"
+	case lab.ModernContainerd:
+		return "containerd"
+	case lab.ModernGraphdriver:
+		return "graphdriver"
+	}
+	return string(k)
+}
+
+// A row is one thing to do; the ways to do it take turns.
+type row struct {
+	pair   pair
+	line   line
+	change change
+	ways   []way
+	image  string // of world.images
+}
+
+func (r row) String() string { return fmt.Sprintf("%s, %s, %s", r.pair, r.line.name, r.change) }
+
+// change is what happened to the image since the host got it.
+type change string
+
+const (
+	cold    change = "cold"    // the host has nothing of it, nor has the source's cache
+	top     change = "top"     // another small layer on top
+	nothing change = "nothing" // the same image
+)
+
+// chooseRows lists what the flags ask for.
+func chooseRows(o options) ([]row, error) {
+	var rows []row
+	pairs, err := parsePairs(o.pairs)
+	if err != nil {
+		return nil, err
+	}
+	for n, p := range pairs {
+		for _, l := range lines {
+			if !chosen(o.lines, l.name) || l.loss > 0 && n > 0 {
+				continue // the lossy lines are about the transfer alone; one pair shows it
+			}
+			for _, c := range []change{cold, top, nothing} {
+				r := row{pair: p, line: l, change: c, image: l.image}
+				if r.ways = r.allWays(o); chosen(o.changes, string(c)) && len(r.ways) > 0 {
+					rows = append(rows, r)
+				}
+			}
+		}
+	}
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("the flags leave nothing to measure")
+	}
+	return rows, nil
+}
+
+// chosen reports whether a list of names, separated by commas, has name; the empty list has all.
+func chosen(list, name string) bool {
+	return list == "" || slices.Contains(strings.Split(list, ","), name)
+}
+
+func parsePairs(s string) ([]pair, error) {
+	var pairs []pair
+	for _, word := range strings.Split(s, ",") {
+		source, host, ok := strings.Cut(word, ":")
+		p := pair{lab.Kind(source), lab.Kind(host)}
+		if !ok || !slices.Contains(lab.Dockers, p.source) || !slices.Contains(lab.Dockers, p.host) {
+			return nil, fmt.Errorf("%q is no pair of engines: SOURCE:HOST, of %s", word, kinds())
+		}
+		pairs = append(pairs, p)
+	}
+	return pairs, nil
+}
+
+func pairsOf(rows []row) []pair {
+	var pairs []pair
+	for _, r := range rows {
+		if !slices.Contains(pairs, r.pair) {
+			pairs = append(pairs, r.pair)
+		}
+	}
+	return pairs
+}
+
+// allWays lists the ways that make sense in the row and that the flags ask for.
+func (r row) allWays(o options) []way {
+	var ways []way
+	for _, w := range allWays {
+		if w.fits(r) && chosen(o.ways, w.name) {
+			ways = append(ways, w)
+		}
+	}
+	return ways
+}

@@ -1,0 +1,91 @@
+//go:build linux
+
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+)
+
+// printTable prints what was measured. A ratio is how many times as long as clara-push a way took.
+func printTable(to io.Writer, results []result, o options) {
+	if len(results) == 0 {
+		return
+	}
+	fmt.Fprintf(to, "\nBase layer %d MB (100mbit: %d MB, lossy: no base and a layer of %d MB that does not shrink), top layer 3 MB. Medians of %d runs\n"+
+		"that took turns, on %d processors; both ends share them. All with the cipher %s.\n\n", o.large, o.thin, o.lossy, o.runs, runtime.NumCPU(), cipher)
+	t := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "source → host\tline\tchanged\tway\tseconds\tratio\twanted\ton the wire\tmemory here\tmemory there")
+	var last row
+	for _, r := range results {
+		if len(r.samples) == 0 {
+			continue
+		}
+		where := [3]string{r.row.pair.String(), r.row.line.name, string(r.row.change)}
+		if r.row.String() == last.String() {
+			where = [3]string{}
+		}
+		last = r.row
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", where[0], where[1], where[2], r.way.name, r.figures(results))
+	}
+	t.Flush()
+	fmt.Fprintln(to, "\nratio: how many times as long as clara-push. wanted: what clara-push promises; ! where it was not seen in these runs.")
+}
+
+// figures are the columns from seconds on.
+func (r result) figures(all []result) string {
+	s := r.median()
+	ratio, wanted := "", ""
+	if base, ok := baseOf(r, all); ok {
+		ratio = fmt.Sprintf("%.2f", s.seconds/base)
+		if least := r.way.atLeast(r.row); least > 0 {
+			wanted = fmt.Sprintf("≥ %.2f", least)
+			if s.seconds/base < least {
+				wanted += " !"
+			}
+		}
+	}
+	return fmt.Sprintf("%.2f\t%s\t%s\t%s\t%s\t%s", s.seconds, ratio, wanted, amount(s.wire), amount(s.client), amount(s.host))
+}
+
+func amount(n int64) string {
+	if n == 0 {
+		return "-"
+	}
+	return manifest.FormatBytes(n)
+}
+
+// baseOf finds clara-push's seconds in r's row.
+func baseOf(r result, all []result) (float64, bool) {
+	for _, other := range all {
+		if other.way.name == claraPush && other.row.String() == r.row.String() && len(other.samples) > 0 {
+			return other.median().seconds, true
+		}
+	}
+	return 0, false
+}
+
+// median takes the median of each figure for itself.
+func (r result) median() sample {
+	return sample{
+		seconds: middle(r.samples, func(s sample) float64 { return s.seconds }),
+		wire:    middle(r.samples, func(s sample) int64 { return s.wire }),
+		client:  middle(r.samples, func(s sample) int64 { return s.client }),
+		host:    middle(r.samples, func(s sample) int64 { return s.host }),
+	}
+}
+
+func middle[T cmp.Ordered](samples []sample, of func(sample) T) T {
+	var all []T
+	for _, s := range samples {
+		all = append(all, of(s))
+	}
+	slices.Sort(all)
+	return all[(len(all)-1)/2]
+}

@@ -1,0 +1,109 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"os/exec"
+	"strings"
+
+	"github.com/clara-push/clara-push/integration/lab"
+)
+
+// A way is one way to bring an image to a host.
+type way struct {
+	name string
+	fits func(row) bool
+	// commands are the processes that do it, each one's output the next one's input.
+	commands func(ctx context.Context, w *world, r row) ([]*exec.Cmd, error)
+	loads    bool // the host has the image afterwards
+	// atLeast is how many times as long as clara-push this way must take for clara-push to be what it promises; 0 where it
+	// promises nothing.
+	atLeast func(row) float64
+}
+
+const (
+	claraPush = "clara-push"
+	cipher    = "aes128-gcm@openssh.com" // the one clara-push chooses; ssh's own choice is twice the work
+)
+
+var allWays = []way{
+	{claraPush, always, push, true, promises(nil)},
+	{"save | load", lossless, pipe("", ""), true, promises(map[string]float64{
+		"20.10 → 20.10, loopback, cold":            1 / 1.15,
+		"20.10 → 20.10, 100mbit, cold":             2,
+		"containerd → containerd, loopback, cold":  1.4,
+		"containerd → containerd, loopback, top":   10,
+		"containerd → graphdriver, loopback, top":  10,
+		"containerd → 20.10, loopback, top":        10,
+		"graphdriver → graphdriver, 100mbit, cold": 2,
+	})},
+	{"zstd -1", lossless, pipe("zstd -q -1 -T0", "zstd -dqc"), true, promises(map[string]float64{"20.10 → 20.10, 100mbit, cold": 1 / 1.05})},
+	{"zstd -3", lossless, pipe("zstd -q -3 -T0", "zstd -dqc"), true, promises(map[string]float64{"20.10 → 20.10, 100mbit, cold": 1 / 1.05})},
+	{"load alone", aloneFits, loadAlone, true, promises(map[string]float64{"containerd → containerd, loopback, cold": 1 / 1.2})},
+	{"scp", lossy, scp, false, always4},
+}
+
+func wayNames() string {
+	var names []string
+	for _, w := range allWays {
+		names = append(names, w.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func always(r row) bool    { return r.line.loss == 0 || r.change == cold }
+func lossless(r row) bool  { return r.line.loss == 0 }
+func lossy(r row) bool     { return r.line.loss > 0 && r.change == cold }
+func aloneFits(r row) bool { return r.change == cold && r.line.name == loopback }
+
+func always4(row) float64 { return 4 }
+
+func promises(of map[string]float64) func(row) float64 {
+	return func(r row) float64 { return of[r.String()] }
+}
+
+// push is clara-push as a user runs it.
+func push(ctx context.Context, w *world, r row) ([]*exec.Cmd, error) {
+	return []*exec.Cmd{w.claraPush(ctx, w.route.config, w.ref(r))}, nil
+}
+
+// pipe is docker save to docker load, through a program that compresses, where one is named, and its opposite on the host
+// unless the engine reads zstd itself.
+func pipe(pack, unpack string) func(context.Context, *world, row) ([]*exec.Cmd, error) {
+	return func(ctx context.Context, w *world, r row) ([]*exec.Cmd, error) {
+		save, err := w.source.DockerCommand(ctx, "save", w.ref(r))
+		if err != nil {
+			return nil, err
+		}
+		cmds := []*exec.Cmd{save}
+		remote := "docker load -q"
+		if pack != "" {
+			words := strings.Fields(pack)
+			cmds = append(cmds, exec.CommandContext(ctx, words[0], words[1:]...))
+			if r.pair.host == lab.Docker2010 {
+				remote = unpack + " | " + remote
+			}
+		}
+		return append(cmds, w.enter(ctx, "ssh", "-F", w.route.config, "-c", cipher, hostAlias, remote)), nil
+	}
+}
+
+// loadAlone loads an archive that lies on the host already.
+func loadAlone(ctx context.Context, w *world, r row) ([]*exec.Cmd, error) {
+	archive, err := w.archive(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	load, err := w.host.Engine.DockerCommand(ctx, "load", "-q", "-i", archive)
+	return []*exec.Cmd{load}, err
+}
+
+// scp copies a file with as many bytes as the image's layer, which shrink as little.
+func scp(ctx context.Context, w *world, _ row) ([]*exec.Cmd, error) {
+	file, err := w.payload()
+	if err != nil {
+		return nil, err
+	}
+	return []*exec.Cmd{w.enter(ctx, "scp", "-q", "-F", w.route.config, "-c", cipher, file, hostAlias+":payload")}, nil
+}
