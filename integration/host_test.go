@@ -4,6 +4,7 @@ package integration
 
 import (
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/clara-push/clara-push/integration/lab"
@@ -34,6 +35,19 @@ func idOf(t testing.TB, e *lab.Engine, ref string) string {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// arrived checks that the name on the host means the source's image, whole and able to run, and that the stage is clear.
+func arrived(t testing.TB, c *client, ref, message string) {
+	t.Helper()
+	want, got := save(t, c.Engine, ref), save(t, c.Host.Engine, ref)
+	if got.Config != want.Config || !slices.Equal(got.DiffIDs, want.DiffIDs) {
+		t.Errorf("%s on %s has config %s and layers %v\nwant %s and %v", ref, c.Host.Engine.Name, got.Config, got.DiffIDs, want.Config, want.DiffIDs)
+	}
+	runs(t, c.Host.Engine, ref, message)
+	if n := leftovers(t, c.Host); n != 0 {
+		t.Errorf("%d blobs are left in the stage", n)
+	}
 }
 
 // stage is where a host keeps chunks of pushes by root.
