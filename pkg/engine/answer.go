@@ -73,7 +73,7 @@ func refused(status int, body io.Reader) string {
 
 // classify makes the failure that an engine's words mean.
 func classify(step, said string) error {
-	said = strings.TrimSpace(manifest.Plain(said))
+	said = strings.TrimSpace(manifest.Plain(reason(said)))
 	switch {
 	case strings.Contains(said, "no space left on device"), strings.Contains(said, "disk quota exceeded"):
 		return manifest.Fail(manifest.KindSpace, step, "the engine has no room: %s", said).
@@ -88,6 +88,19 @@ func classify(step, said string) error {
 		return manifest.Fail(manifest.KindIntegrity, step, "the engine found a layer that is not what the image's configuration says: %s", said)
 	}
 	return manifest.Fail(manifest.KindEngine, step, "the engine says: %s", said)
+}
+
+// reason cuts podman's account down to the format that we sent: it tries four, and says of each why it was not that.
+func reason(said string) string {
+	if !strings.Contains(said, "does not match any of the supported image formats") {
+		return said
+	}
+	for line := range strings.Lines(said) {
+		if _, why, ok := strings.Cut(line, "* oci-archive: "); ok {
+			return why
+		}
+	}
+	return said
 }
 
 // lacks is the failure for an archive that left out what the engine has not; blobs are those that it named.

@@ -3,13 +3,11 @@ package engine
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -19,7 +17,7 @@ import (
 const lastWords = 15 * time.Second
 
 // Load sends the archive r, which carries no names, and returns the ID of the image that was loaded; it is empty when the
-// engine did not tell it. p is asked of a containerd store that can be asked; the zero p asks nothing.
+// engine did not tell it. No platform is asked for: an engine that is asked for one tells less about what it lacks.
 //
 // Nothing of what an engine prints proves that the image is whole: look at it before a name is moved. Failures:
 // KindStale when the engine lacks a layer that r left out (Absent
@@ -27,7 +25,7 @@ const lastWords = 15 * time.Second
 // that has not the diffID of the configuration, KindSpace, KindEngine for every other complaint and for an answer that
 // names no image. An error of r aborts the request, so that the engine loads nothing, and is returned as it is. When r is
 // an io.Closer it is closed.
-func (e *Engine) Load(ctx context.Context, r io.Reader, p manifest.Platform) (string, error) {
+func (e *Engine) Load(ctx context.Context, r io.Reader) (string, error) {
 	src := &source{r: r}
 	defer src.close()
 	conn, err := e.dial(ctx)
@@ -37,7 +35,7 @@ func (e *Engine) Load(ctx context.Context, r io.Reader, p manifest.Platform) (st
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close(); src.close() })
 	defer stop()
-	req, err := http.NewRequest(http.MethodPost, e.loadURL(p), src)
+	req, err := http.NewRequest(http.MethodPost, e.loadURL(), src)
 	if err != nil {
 		return "", manifest.Fail(manifest.KindInternal, "load", "%w", err)
 	}
@@ -108,13 +106,8 @@ func listen(conn net.Conn, req *http.Request) (string, error) {
 	return scan(resp.StatusCode, resp.Body)
 }
 
-func (e *Engine) loadURL(p manifest.Platform) string {
-	q := url.Values{"quiet": {"1"}}
-	if e.about.Store == manifest.StoreContainerd && p.OS != "" && e.atLeast(1, 48) {
-		raw, _ := json.Marshal(p) // plain strings
-		q.Set("platform", string(raw))
-	}
-	return "http://docker" + e.base + "/v" + e.about.API + "/images/load?" + q.Encode()
+func (e *Engine) loadURL() string {
+	return "http://docker" + e.base + "/v" + e.about.API + "/images/load?quiet=1"
 }
 
 // source remembers how its reader ended: an error of ours must not be taken for one of the engine.

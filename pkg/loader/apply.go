@@ -119,7 +119,7 @@ func (l *loading) stream(ctx context.Context) error {
 		w.CloseWithError(err)
 		wrote <- err
 	}()
-	_, err := l.host.engine.Load(ctx, r, l.foreign())
+	_, err := l.host.engine.Load(ctx, r)
 	stop()
 	r.Close()
 	if e := <-wrote; err == nil {

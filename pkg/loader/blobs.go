@@ -87,9 +87,9 @@ func sniff(ctx context.Context, store *engine.Content, b manifest.Blob) string {
 		return ""
 	}
 	switch {
-	case bytes.HasPrefix(magic[:], []byte{0x1f, 0x8b}):
+	case bytes.HasPrefix(magic[:], gzipMagic):
 		return ocispec.MediaTypeImageLayerGzip
-	case bytes.Equal(magic[:], []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case bytes.Equal(magic[:], zstdMagic):
 		return ocispec.MediaTypeImageLayerZstd
 	}
 	return ""

@@ -13,8 +13,8 @@ import (
 
 // A Feed yields the blobs of image number n of a plan, each once: the layers that are not present, in any order, then the
 // config, then the manifest where the plan names one. Next blocks until a blob comes; it returns io.EOF after the last.
-// The descriptor's size is known. Bytes need not be verified: the loader does that while it reads. Close of a blob's
-// reader makes a blocked Read return.
+// The descriptor's size is known. Bytes need not be verified: the loader does that while it reads. Next and
+// the readers that it returned end when ctx ends.
 type Feed interface {
 	Next(ctx context.Context, n int) (manifest.Descriptor, io.ReadCloser, error)
 }

@@ -39,7 +39,7 @@ func (l *loading) write(ctx context.Context, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := l.take(ctx, a, wanted, d, r); err != nil {
+		if err := l.take(a, wanted, d, r); err != nil {
 			return err
 		}
 	}
@@ -58,11 +58,7 @@ func (l *loading) wanted() map[manifest.Digest]part {
 	wanted[l.plan.Image.Config.Digest] = part{Descriptor: l.plan.Image.Config, check: checkConfig}
 	for _, layer := range l.plan.Layers {
 		if !layer.Present {
-			p := part{Descriptor: layer.Descriptor}
-			if layer.Inflate {
-				p.inflated = layer.DiffID
-			}
-			wanted[layer.Digest] = p
+			wanted[layer.Digest] = part{Descriptor: layer.Descriptor, diffID: layer.DiffID, inflate: layer.Inflate}
 		}
 	}
 	return wanted
@@ -71,14 +67,14 @@ func (l *loading) wanted() map[manifest.Digest]part {
 // part is one blob of the archive.
 type part struct {
 	manifest.Descriptor
-	check    func([]byte, manifest.ImagePlan) error // of a document; nil for a layer
-	inflated manifest.Digest                        // diffID of a layer that must be inflated
+	check   func([]byte, manifest.ImagePlan) error // of a document; nil for a layer
+	diffID  manifest.Digest                        // of a layer
+	inflate bool                                   // a layer that the engine cannot read as it is
 }
 
 // take writes one blob that the feed yielded and crosses it off.
-func (l *loading) take(ctx context.Context, a *thinArchive, wanted map[manifest.Digest]part, d manifest.Descriptor, r io.ReadCloser) error {
+func (l *loading) take(a *thinArchive, wanted map[manifest.Digest]part, d manifest.Descriptor, r io.ReadCloser) error {
 	defer r.Close()
-	defer context.AfterFunc(ctx, func() { r.Close() })()
 	p, ok := wanted[d.Digest]
 	switch {
 	case !ok:
@@ -92,11 +88,15 @@ func (l *loading) take(ctx context.Context, a *thinArchive, wanted map[manifest.
 	switch {
 	case p.check != nil:
 		return l.document(a, d, p, r)
-	case p.inflated != "":
+	case p.inflate:
 		return l.inflated(a, d, p, r)
 	}
 	l.sent[d.Digest] = true
-	return a.blob(d.Digest, d.Size, verify(r, d))
+	write := func(r io.Reader) error { return a.blob(d.Digest, d.Size, r) }
+	if a.store == manifest.StorePodman && p.diffID != d.Digest {
+		return copyLayer(verify(r, d), p.diffID, write)
+	}
+	return write(verify(r, d))
 }
 
 func (l *loading) document(a *thinArchive, d manifest.Descriptor, p part, r io.Reader) error {
@@ -112,13 +112,13 @@ func (l *loading) document(a *thinArchive, d manifest.Descriptor, p part, r io.R
 }
 
 func (l *loading) inflated(a *thinArchive, d manifest.Descriptor, p part, r io.Reader) error {
-	f, size, err := inflate(l.host.dir, verify(r, d), p.inflated)
+	f, size, err := inflate(l.host.dir, verify(r, d), p.diffID)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	l.sent[p.inflated] = true
-	return a.blob(p.inflated, size, f)
+	l.sent[p.diffID] = true
+	return a.blob(p.diffID, size, f)
 }
 
 // finish composes the manifest where the plan has none, passes the commit point, and writes the archive's tail.
@@ -165,16 +165,6 @@ func (l *loading) compose(a *thinArchive) error {
 	}
 	l.plan.Manifest = d
 	return a.file(blobPath(d.Digest), raw)
-}
-
-// foreign is the platform to name to the engine: none for its own, because an engine that is asked for a platform tells less
-// about what it lacks.
-func (l *loading) foreign() manifest.Platform {
-	p, own := l.plan.Image.Platform, l.host.Platform()
-	if p.OS == own.OS && p.Architecture == own.Architecture {
-		return manifest.Platform{}
-	}
-	return p
 }
 
 // judge adds what only the loading knows to a failure of the engine: that it lacks what it was just sent is no reason to plan

@@ -2,6 +2,7 @@ package loader
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,12 +23,18 @@ const maxReceipt = 8 << 20
 
 var receiptID = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$`)
 
+// newReceiptID makes an ID that sorts by time, to the microsecond, and that no other push has: five hexadecimal digits of
+// microseconds, three that are random.
+func newReceiptID(now time.Time) string {
+	var nonce [2]byte
+	rand.Read(nonce[:]) // never fails
+	return fmt.Sprintf("%s-%05x%03x", now.UTC().Format("20060102T150405Z"), now.Nanosecond()/1000, binary.BigEndian.Uint16(nonce[:])>>4)
+}
+
 func (h *Host) newReceipt(p manifest.Plan) manifest.Receipt {
 	now := time.Now().UTC()
-	var nonce [4]byte
-	rand.Read(nonce[:]) // never fails
 	return manifest.Receipt{
-		ID: fmt.Sprintf("%s-%x", now.Format("20060102T150405Z"), nonce), Tool: h.tool, Session: p.Session, From: manifest.Plain(p.From),
+		ID: newReceiptID(now), Tool: h.tool, Session: p.Session, From: manifest.Plain(p.From),
 		User: userName(), Host: hostName(), Engine: h.engine.Describe(), Started: now,
 	}
 }
