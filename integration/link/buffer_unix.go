@@ -1,0 +1,10 @@
+//go:build unix
+
+package link
+
+import "syscall"
+
+// shrinkBuffer limits a socket's receive buffer to 64 KiB, which the kernel doubles.
+func shrinkBuffer(fd uintptr) {
+	syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 64<<10)
+}
