@@ -47,7 +47,7 @@ func (l *Lab) HostOf(ctx context.Context, e *Engine, o HostOptions) (*Host, erro
 }
 
 // Dest is the HOST argument for clara-push, to go with PushArgs.
-func (h *Host) Dest() string { return "root@127.0.0.1" }
+func (h *Host) Dest() string { return "root@" + h.IP }
 
 // SSH runs a command line in a session of root on the host and returns what it printed.
 func (s *SSHD) SSH(ctx context.Context, command string) (string, error) {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/clara-push/clara-push/integration/link"
 )
 
 // Podman's socket takes an image that Docker saved, and runs it.
@@ -160,4 +162,30 @@ func TestVictim(t *testing.T) {
 	}
 	syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	select {}
+}
+
+// A server in a namespace is reached over the path, with its delay.
+func TestSSHDOverPath(t *testing.T) {
+	Need(t)
+	Skip(t, needRoot("a network namespace"))
+	l := StartTest(t)
+	const rtt = 100 * time.Millisecond
+	p, err := link.NewPath(t.Context(), link.PathOptions{Rate: 100e6, RTT: rtt})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	s, err := l.SSHD(t.Context(), SSHDOptions{Namespace: p.Server, HostKeys: []string{"ed25519"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	began := time.Now()
+	out, err := p.Client.Command(t.Context(), "ssh", "-F", s.Config, s.Name, "echo $SSH_CONNECTION").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), p.Client.Addr) {
+		t.Errorf("ssh over the path: %s, %v", out, err)
+	}
+	if d := time.Since(began); d < 4*rtt {
+		t.Errorf("a login took %v; want at least four round trips of %v", d, rtt)
+	}
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/clara-push/clara-push/integration/link"
 )
 
 // SSHDOptions change how an SSH server is set up. The zero value works.
@@ -24,6 +26,7 @@ type SSHDOptions struct {
 	Env        map[string]string // environment of the sessions
 	Socket     string            // engine socket that sessions find as /var/run/docker.sock; default none
 	Sudo       bool              // let clara use "sudo -n"; needs sudo on this machine
+	Namespace  *link.Namespace   // network namespace to listen in, on its address; default this machine's loopback
 
 	stateMiB int // size of a small file system at /var/lib; set by Host
 }
@@ -36,7 +39,8 @@ type SSHDOptions struct {
 type SSHD struct {
 	Name       string // unique in its lab, and the alias in Config
 	Dir        string // its folder
-	Addr       string // 127.0.0.1:PORT
+	Addr       string // IP:PORT, the IP being 127.0.0.1 or that of the namespace
+	IP         string
 	Port       int
 	Home       string            // root's home, seen from outside
 	Homes      map[string]string // of each user
@@ -64,10 +68,10 @@ func (l *Lab) SSHD(ctx context.Context, o SSHDOptions) (*SSHD, error) {
 		return nil, err
 	}
 	s := &SSHD{Name: name, Dir: dir, lab: l, opts: o}
-	if s.Port, err = freePort(); err != nil {
+	if s.IP, s.Port, err = o.listenOn(); err != nil {
 		return nil, err
 	}
-	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port))
+	s.Addr = net.JoinHostPort(s.IP, strconv.Itoa(s.Port))
 	for _, step := range []func() error{s.makeWorld, s.makeKeys, s.writeClientFiles, func() error { return s.writeConfig(program) }} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("set up %s: %w", name, err)
@@ -83,7 +87,11 @@ func (s *SSHD) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	argv := append(s.enterWorld(), program, "-D", "-e", "-f", filepath.Join(s.Dir, "sshd_config"))
+	argv := s.enterWorld()
+	if s.opts.Namespace != nil {
+		argv = append(s.opts.Namespace.Words(), argv...)
+	}
+	argv = append(argv, program, "-D", "-e", "-f", filepath.Join(s.Dir, "sshd_config"))
 	if s.proc, err = s.lab.start(s.Name, []string{"PATH=" + systemPath}, argv...); err != nil {
 		return err
 	}
@@ -149,7 +157,7 @@ func (s *SSHD) Children() []int { return descendants(processes(), s.PID())[1:] }
 // Name, or USER@Name.
 func (s *SSHD) SSHArgs() []string { return []string{"-F", s.Config} }
 
-// PushArgs returns the arguments for clara-push to reach the server. The host to name is 127.0.0.1.
+// PushArgs returns the arguments for clara-push to reach the server. The host to name is IP.
 func (s *SSHD) PushArgs() []string {
 	return []string{"-p", strconv.Itoa(s.Port), "-i", s.ClientKey,
 		"--ssh-option", "UserKnownHostsFile=" + s.KnownHosts, "--ssh-option", "GlobalKnownHostsFile=/dev/null",
@@ -158,7 +166,7 @@ func (s *SSHD) PushArgs() []string {
 
 // greets returns nil once the server sends its version.
 func (s *SSHD) greets() error {
-	c, err := net.DialTimeout("tcp", s.Addr, time.Second)
+	c, err := s.dial()
 	if err != nil {
 		return err
 	}
@@ -169,6 +177,25 @@ func (s *SSHD) greets() error {
 		return fmt.Errorf("no greeting: %q %w", greeting, err)
 	}
 	return nil
+}
+
+// dial connects to the server from where it listens.
+func (s *SSHD) dial() (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if s.opts.Namespace != nil {
+		return s.opts.Namespace.Dial(ctx, s.Addr)
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", s.Addr)
+}
+
+// listenOn chooses the address of the server. A namespace is its own, so any port is free.
+func (o SSHDOptions) listenOn() (ip string, port int, err error) {
+	if o.Namespace != nil {
+		return o.Namespace.Addr, 2222, nil
+	}
+	port, err = freePort()
+	return "127.0.0.1", port, err
 }
 
 // freePort returns a loopback port that nobody listens on now.

@@ -57,7 +57,7 @@ func (s *SSHD) KnownHostsLine(kind string) (string, error) {
 		return "", err
 	}
 	f := strings.Fields(string(pub))
-	return fmt.Sprintf("[127.0.0.1]:%d %s %s\n", s.Port, f[0], f[1]), nil
+	return fmt.Sprintf("[%s]:%d %s %s\n", s.IP, s.Port, f[0], f[1]), nil
 }
 
 // writeClientFiles writes known_hosts and the file for "ssh -F".
@@ -76,7 +76,7 @@ func (s *SSHD) writeClientFiles() error {
 	}
 	s.Config = filepath.Join(s.Dir, "ssh_config")
 	text := fmt.Sprintf(`Host %s
-  HostName 127.0.0.1
+  HostName %s
   Port %d
   User %s
 Host *
@@ -86,7 +86,7 @@ Host *
   GlobalKnownHostsFile /dev/null
   StrictHostKeyChecking yes
   BatchMode yes
-`, s.Name, s.Port, s.user(), s.ClientKey, s.KnownHosts)
+`, s.Name, s.IP, s.Port, s.user(), s.ClientKey, s.KnownHosts)
 	return os.WriteFile(s.Config, []byte(text), 0o600)
 }
 
