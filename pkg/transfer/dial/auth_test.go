@@ -88,6 +88,7 @@ func TestKeysAsSSH(t *testing.T) {
 	dir := t.TempDir()
 	full := startAgent(t, append(strangers(7), agent.AddedKey{PrivateKey: s.clientKey(t)})...)
 	seven := startAgent(t, strangers(7)...)
+	named := startAgent(t, agent.AddedKey{PrivateKey: s.clientKey(t)})
 	onlyPublic := filepath.Join(dir, "public.pub")
 	write(t, onlyPublic, s.client.line()+"\n")
 	open := writeKey(t, dir, "open", s.clientKey(t), "")
@@ -114,6 +115,7 @@ func TestKeysAsSSH(t *testing.T) {
 		{name: "seven in agent, file", agent: seven, config: "IdentityFile " + s.client.path, differ: "ssh offers all of the agent's keys before a file"},
 		{name: "seven in agent, file, IdentitiesOnly", agent: seven, config: "IdentitiesOnly yes\nIdentityFile " + s.client.path},
 		{name: "agent switched off", agent: full, config: "IdentityAgent none\nIdentityFile " + s.client.path},
+		{name: "agent named by a variable", config: "IdentityAgent $DIAL_TEST_AGENT\nIdentityFile none"},
 		{name: "agent gone", agent: "/nonexistent/agent", config: "IdentityFile " + s.client.path},
 		{name: "no public keys", config: "PubkeyAuthentication no\nIdentityFile " + s.client.path, want: manifest.KindAuth},
 		{name: "kind not accepted", config: "PubkeyAcceptedAlgorithms rsa-sha2-512\nIdentityFile " + s.client.path, want: manifest.KindAuth},
@@ -122,6 +124,7 @@ func TestKeysAsSSH(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("SSH_AUTH_SOCK", c.agent)
+			t.Setenv("DIAL_TEST_AGENT", named)
 			config, _ := s.setup(t, "", known(s.bracketed(), s.host["ed25519"]))
 			text, _ := os.ReadFile(config)
 			write(t, config, c.config+"\n"+strings.NewReplacer(" IdentityFile "+s.client.path, " IdentityFile /nonexistent/x", " IdentityAgent none\n", "").Replace(string(text)))

@@ -2,6 +2,7 @@ package dial
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -203,6 +204,8 @@ func (s *settings) paths(v values, warn func(string)) error {
 	switch a := v.first("identityagent"); {
 	case strings.EqualFold(a, "none"):
 		s.agent = "none"
+	case strings.HasPrefix(a, "$") && !strings.HasPrefix(a, "${"):
+		s.agent = os.Getenv(a[1:])
 	case a != "" && a != "SSH_AUTH_SOCK":
 		s.agent = a
 		if out := expand("IdentityAgent", []string{a}); len(out) > 0 {

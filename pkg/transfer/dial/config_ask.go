@@ -1,7 +1,6 @@
 package dial
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os/exec"
@@ -122,11 +121,14 @@ func parseAnswer(text string) values {
 }
 
 // A limitedBuffer keeps the first 256 KiB and drops the rest.
-type limitedBuffer struct{ bytes.Buffer }
+type limitedBuffer struct{ kept []byte }
 
+// Write never fails.
 func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if room := 256<<10 - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(room, len(p))])
+	if room := 256<<10 - len(b.kept); room > 0 {
+		b.kept = append(b.kept, p[:min(room, len(p))]...)
 	}
 	return len(p), nil
 }
+
+func (b *limitedBuffer) String() string { return string(b.kept) }

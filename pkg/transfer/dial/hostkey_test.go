@@ -124,6 +124,7 @@ func certCases(ca keyPair) []knownCase {
 		{name: "plain key known, another authority", known: func(s *server, o keyPair) string {
 			return "@cert-authority * " + o.line() + "\n" + known(s.bracketed(), s.host["ed25519"])
 		}},
+		{name: "authority without port, other key with port", known: func(s *server, o keyPair) string { return authority("127.0.0.1") + known(s.bracketed(), o) }},
 		{name: "authority revoked", known: func(*server, keyPair) string { return authority("*") + "@revoked * " + ca.line() + "\n" }, want: manifest.KindHostKey},
 		{name: "key in certificate revoked", known: func(s *server, _ keyPair) string {
 			return authority("*") + "@revoked * " + s.host["ed25519"].line() + "\n"

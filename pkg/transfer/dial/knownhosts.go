@@ -179,14 +179,10 @@ func (k *knownHosts) judge(p place, key ssh.PublicKey) (v verdict, lines []known
 			}
 		}
 	}
+	if l, ok := k.vouches(p, key); ok {
+		return keyKnown, []knownLine{l}
+	}
 	for _, name := range p.all() {
-		if cert, ok := key.(*ssh.Certificate); ok {
-			for _, l := range k.about(name, "cert-authority") {
-				if sameKey(l.key, cert.SignatureKey) && checkHostCert(cert, p.principal) == nil {
-					return keyKnown, []knownLine{l}
-				}
-			}
-		}
 		found := k.about(name, "")
 		for _, l := range found {
 			if sameKey(l.key, plainKey(key)) {
@@ -198,6 +194,22 @@ func (k *knownHosts) judge(p place, key ssh.PublicKey) (v verdict, lines []known
 		}
 	}
 	return keyUnknown, nil
+}
+
+// vouches finds the authority that makes a host certificate a good one.
+func (k *knownHosts) vouches(p place, key ssh.PublicKey) (knownLine, bool) {
+	cert, ok := key.(*ssh.Certificate)
+	if !ok || checkHostCert(cert, p.principal) != nil {
+		return knownLine{}, false
+	}
+	for _, name := range p.all() {
+		for _, l := range k.about(name, "cert-authority") {
+			if sameKey(l.key, cert.SignatureKey) {
+				return l, true
+			}
+		}
+	}
+	return knownLine{}, false
 }
 
 func (p place) all() []string {

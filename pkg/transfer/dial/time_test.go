@@ -309,6 +309,27 @@ func TestServerGoes(t *testing.T) {
 	again.Close()
 }
 
+func TestAgainSeveralAtOnce(t *testing.T) {
+	t.Setenv("SSH_AUTH_SOCK", "")
+	s := startSSHD(t, "ed25519")
+	config, _ := s.setup(t, "", "")
+	c, err := logIn(t, "box", Options{ConfigFile: config, AcceptNew: true})
+	must(t, err)
+	errs := make(chan error)
+	for range 4 {
+		go func() {
+			again, err := c.Again(t.Context())
+			if err == nil {
+				err = again.Close()
+			}
+			errs <- err
+		}()
+	}
+	for range 4 {
+		must(t, <-errs)
+	}
+}
+
 func TestAgainLooksNothingUp(t *testing.T) {
 	t.Setenv("SSH_AUTH_SOCK", "")
 	s := startSSHD(t, "ed25519")
