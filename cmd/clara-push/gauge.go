@@ -36,26 +36,31 @@ type bar struct {
 	bar   *progressbar.ProgressBar
 	total int64
 	full  bool
+	drawn time.Time
 }
 
+// redraw is the least time between two drawings. The bar's own limit would swallow the last one too.
+const redraw = 100 * time.Millisecond
+
 func (b *bar) set(done, total int64) {
+	full := done >= total
+	if full == b.full && time.Since(b.drawn) < redraw {
+		return
+	}
 	if b.bar == nil {
-		b.total = total
 		b.bar = progressbar.NewOptions64(total,
 			progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription("sending"), progressbar.OptionShowBytes(true),
 			progressbar.OptionShowCount(), progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(true),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
-	}
-	if total != b.total {
-		b.total = total
+			progressbar.OptionClearOnFinish())
+	} else if total != b.total {
 		b.bar.ChangeMax64(total)
 	}
-	if full := done >= total; full != b.full {
-		b.full = full
+	if full != b.full {
 		b.bar.Describe(map[bool]string{true: "loading", false: "sending"}[full])
 	}
 	// A bar that was full once stays so, but the total may grow while sizes become known: leave one byte.
 	_ = b.bar.Set64(min(done, total-1)) // drawing failed: there is nobody to tell
+	b.total, b.full, b.drawn = total, full, time.Now()
 }
 
 func (b *bar) clear() { _ = b.bar.Clear() }

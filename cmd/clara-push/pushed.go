@@ -40,7 +40,7 @@ func doneLines(host string, p pushed) []string {
 	if p.Plan.Nothing() {
 		return lines
 	}
-	return append(lines, fmt.Sprintf("%s: done in %s, %s", host, formatDuration(p.Took), traffic(p)))
+	return append(lines, fmt.Sprintf("%s: done in %s, %s", host, formatDuration(p.took), traffic(p)))
 }
 
 // doneLine reads "app:1 → gpu01: done in 1.8 s, 20.4 kB sent, 1.25 GB spared (2 of 3 layers were there)".
@@ -48,7 +48,7 @@ func doneLine(host string, i manifest.ImagePlan, p pushed) string {
 	if i.Action != manifest.ActionLoad {
 		return imageLine(host, i)
 	}
-	return fmt.Sprintf("%s → %s: done in %s, %s%s", i.Image.Ref, host, formatDuration(p.Took), traffic(p), layersThere(i))
+	return fmt.Sprintf("%s → %s: done in %s, %s%s", i.Image.Ref, host, formatDuration(p.took), traffic(p), layersThere(i))
 }
 
 func imageLine(host string, i manifest.ImagePlan) string {
@@ -133,7 +133,7 @@ func (s *summary) addPush(p pushed) {
 		return
 	}
 	sizes := p.Plan.Sizes
-	s.Seconds = p.Took.Seconds()
+	s.Seconds = p.took.Seconds()
 	s.Bytes = &byteSums{Wire: p.wire, Send: sizes.Send, Staged: sizes.Staged, Spared: sizes.Present, Unknown: sizes.Unknown}
 	s.Space = &spaceSums{
 		Stage:  roomSum{Need: sizes.Stage, Free: p.Inventory.Stage.Free, Path: manifest.Plain(p.Inventory.Stage.Path)},

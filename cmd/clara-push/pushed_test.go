@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
-	"github.com/clara-push/clara-push/pkg/transfer"
 )
 
 // anImage is an image of three layers, of which the first `there` are on the host.
@@ -28,7 +27,7 @@ func digestOf(n int) manifest.Digest {
 }
 
 func aPush(images ...manifest.ImagePlan) pushed {
-	p := pushed{Result: transfer.Result{Took: 1840 * time.Millisecond}, wire: 20_411}
+	p := pushed{wire: 20_411, took: 1840 * time.Millisecond}
 	p.Plan.Images = images
 	p.Plan.Sizes = manifest.Sizes{Send: 52_100, Present: 1_254_000_000, Stage: 52_100, Engine: 104_200}
 	p.Inventory.Stage = manifest.Space{Path: "/var/lib/clara-push", Free: 12e9}

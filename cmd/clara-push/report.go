@@ -63,9 +63,13 @@ func (r *report) event(e manifest.Event) {
 
 func (r *report) step(e manifest.Event) {
 	r.record(stepLine{Event: "step", Time: stamp(), Step: e.Step, Ref: manifest.Plain(e.Ref), Text: manifest.Plain(e.Text)})
-	plain := e.Step == manifest.StepPlan || e.Step == manifest.StepWait || e.Step == manifest.StepRetry
-	if r.verbose || plain {
-		r.say("%s", joined(string(e.Step), e.Ref, e.Text))
+	switch e.Step {
+	case manifest.StepPlan, manifest.StepWait, manifest.StepRetry:
+		r.say("%s", joined(e.Ref, e.Text))
+	default:
+		if r.verbose {
+			r.say("%s", joined(string(e.Step), e.Ref, e.Text))
+		}
 	}
 }
 

@@ -77,7 +77,7 @@ func TestWhatIsSaid(t *testing.T) {
 		{Step: manifest.StepRetry, Text: "lost; trying again"},
 		{Step: manifest.StepWarning, Ref: "app:1", Text: "old"},
 	}
-	normal := "plan: 52 kB to send\nretry: lost; trying again\nwarning: app:1: old\n"
+	normal := "52 kB to send\nlost; trying again\nwarning: app:1: old\n"
 	for _, tt := range []struct {
 		name           string
 		quiet, verbose bool

@@ -13,11 +13,14 @@ import (
 // pushed is what became of a push.
 type pushed struct {
 	transfer.Result
-	wire int64 // bytes sent over the connection
+	wire int64         // bytes sent over the connection
+	took time.Duration // everything, from the first look for the image on
 }
 
 // push brings images to host. What it returns beside an error is as far as it came.
 func push(ctx context.Context, images []string, host string, o imageOptions, ev manifest.Events) (p pushed, err error) {
+	began := time.Now()
+	defer func() { p.took = time.Since(began) }()
 	src, err := source.Open(ctx, images, source.Options{
 		As: o.as, Platform: manifest.Platform(o.platform), Engine: o.engine, CacheDir: o.cacheDir, Events: ev,
 	})
