@@ -1,12 +1,12 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -24,8 +24,12 @@ func (o *registryOrigin) open(ctx context.Context, d manifest.Descriptor, offset
 	if d.Size < 0 {
 		return nil, manifest.Fail(manifest.KindInternal, "read blob", "the size of %s is not known", d.Digest)
 	}
-	if d.Digest == o.root.Digest {
-		body := io.NopCloser(strings.NewReader(string(o.raw[offset:])))
+	if d.Digest == o.root.Digest || isIndex(d.MediaType) || isManifest(d.MediaType) { // no blobs to a registry
+		raw, err := o.read(ctx, d)
+		if err != nil {
+			return nil, o.failure("read blob", err)
+		}
+		body := io.NopCloser(bytes.NewReader(raw[min(offset, int64(len(raw))):]))
 		return newChecked(body, d, offset), nil
 	}
 	g := &download{o: o, d: d, at: offset}
