@@ -5,6 +5,7 @@ package integration
 import (
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/clara-push/clara-push/integration/lab"
@@ -44,6 +45,9 @@ func arrived(t testing.TB, c *client, ref, message string) {
 	if got.Config != want.Config || !slices.Equal(got.DiffIDs, want.DiffIDs) {
 		t.Errorf("%s on %s has config %s and layers %v\nwant %s and %v", ref, c.Host.Engine.Name, got.Config, got.DiffIDs, want.Config, want.DiffIDs)
 	}
+	if c.Engine.Kind == lab.ModernContainerd && c.Host.Engine.Kind == lab.ModernContainerd && got.Manifest != want.Manifest {
+		t.Errorf("%s on %s has manifest %s, want %s", ref, c.Host.Engine.Name, got.Manifest, want.Manifest)
+	}
 	runs(t, c.Host.Engine, ref, message)
 	if n := leftovers(t, c.Host); n != 0 {
 		t.Errorf("%d blobs are left in the stage", n)
@@ -61,4 +65,18 @@ func leftovers(t testing.TB, h *lab.Host) int {
 		t.Fatal(err)
 	}
 	return len(all)
+}
+
+// removeAll removes all names of a repository, and with the last one the images.
+func removeAll(t testing.TB, e *lab.Engine, repository string) {
+	t.Helper()
+	out, err := e.Docker(t.Context(), "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository)
+	for _, name := range strings.Fields(out) {
+		if err == nil {
+			_, err = e.Docker(t.Context(), "rmi", name)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
