@@ -64,10 +64,11 @@ type session struct {
 	helloID uint64
 	out     *wire.Writer
 
-	host  *loader.Host
-	lock  *loader.Lock
-	alive atomic.Int64 // when a frame came last, in Unix nanoseconds
-	work  sync.WaitGroup
+	host   *loader.Host
+	hangUp func() // ends the listening for data channels; nil before
+	lock   *loader.Lock
+	alive  atomic.Int64 // when a frame came last, in Unix nanoseconds
+	work   sync.WaitGroup
 
 	mu        sync.Mutex
 	run       *run // the apply that is under way
@@ -129,6 +130,9 @@ func (s *session) stop(cancel context.CancelFunc) {
 }
 
 func (s *session) close() {
+	if s.hangUp != nil {
+		s.hangUp()
+	}
 	if s.lock != nil {
 		s.lock.Release()
 	}

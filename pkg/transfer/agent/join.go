@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/clara-push/clara-push/pkg/loader"
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -19,23 +19,29 @@ import (
 // the agent of the control channel, through a socket in the state folder, and waits until they are no longer needed: so
 // one process has all chunks, and no byte is copied on the way.
 
-// listen lets data channels join this session until ctx ends.
-func (s *session) listen(ctx context.Context, host *loader.Host) error {
+// listen lets data channels join this session until close.
+func (s *session) listen(host *loader.Host) error {
 	dir, path, err := socketPath(host.Dir(), s.hello.Session)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
+	sweepSockets(dir)
 	_ = os.Remove(path) // of a lost connection of this session; takeOver has seen its process end
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		return manifest.Fail(manifest.KindPermission, "agent", "listen for data channels: %w", err)
 	}
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	context.AfterFunc(ctx, func() {
+	path = filepath.Join(runDir(host.Dir()), s.hello.Session)
+	ours, _ := os.Lstat(path)
+	s.hangUp = func() {
 		l.Close()
-		os.Remove(filepath.Join(runDir(host.Dir()), s.hello.Session))
-	})
+		// A later agent of this session may have put its own in the place.
+		if now, err := os.Lstat(path); err == nil && os.SameFile(ours, now) {
+			os.Remove(path)
+		}
+	}
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -46,6 +52,28 @@ func (s *session) listen(ctx context.Context, host *loader.Host) error {
 		}
 	}()
 	return nil
+}
+
+// youth is how old a socket must be to count as abandoned when nobody answers: it may just be in the making.
+const youth = time.Minute
+
+// sweepSockets removes the sockets of agents that were killed.
+func sweepSockets(dir *os.File) {
+	entries, _ := dir.ReadDir(-1)
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || time.Since(info.ModTime()) < youth {
+			continue
+		}
+		path := fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), e.Name())
+		c, err := net.Dial("unix", path)
+		switch {
+		case err == nil:
+			c.Close()
+		case errors.Is(err, syscall.ECONNREFUSED):
+			os.Remove(path)
+		}
+	}
 }
 
 func runDir(state string) string { return filepath.Join(state, "run") }

@@ -29,7 +29,7 @@ func (s *session) welcome(ctx context.Context) error {
 		host.Close()
 		return err
 	}
-	if err := s.listen(ctx, host); err != nil {
+	if err := s.listen(host); err != nil {
 		host.Close()
 		return err
 	}
