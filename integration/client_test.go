@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/clara-push/clara-push/integration/lab"
+	"github.com/clara-push/clara-push/integration/link"
 )
 
 // A client is a machine with clara-push, an empty home and a way to one host. The host is called "target" there, and is
@@ -30,7 +31,7 @@ type client struct {
 	Env    []string
 	Limit  time.Duration // after which a run is killed and the test fails; default 2 minutes
 
-	proxy *counter
+	proxy *link.Proxy
 }
 
 // newClient returns a client of host whose local engine is e; e may be nil.
