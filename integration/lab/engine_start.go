@@ -5,8 +5,11 @@ package lab
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -43,6 +46,10 @@ func findEngine(k Kind) (programs, error) {
 		if p.daemon, ok = findProgram("dockerd"); !ok {
 			return p, &Unavailable{Part: part, Reason: "dockerd is not installed" + install}
 		}
+		// From 29 on the containerd store is the default, and what this kind is for is no longer there.
+		if v := dockerVersion(p.daemon); v.major >= 29 {
+			return p, &Unavailable{Part: part, Reason: fmt.Sprintf("%s is Docker %s, not the distribution's 20.10", p.daemon, v.text)}
+		}
 		return p, nil
 	}
 	if p.daemon, ok = findCached("dockerd"); !ok {
@@ -53,6 +60,27 @@ func findEngine(k Kind) (programs, error) {
 	}
 	p.path = filepath.Join(CacheDir(), "bin") + ":" + systemPath
 	return p, nil
+}
+
+// A version of dockerd, as it says itself: "Docker version 20.10.24+dfsg1, build 5d6db84".
+type version struct {
+	major int
+	text  string
+}
+
+var versions sync.Map // program to version
+
+func dockerVersion(program string) version {
+	if v, ok := versions.Load(program); ok {
+		return v.(version)
+	}
+	var v version
+	out, _ := exec.Command(program, "--version").Output()
+	fmt.Sscanf(string(out), "Docker version %s", &v.text)
+	v.text = strings.TrimSuffix(v.text, ",")
+	fmt.Sscanf(v.text, "%d.", &v.major)
+	versions.Store(program, v)
+	return v
 }
 
 // launch starts the processes of the engine, and returns before it answers.

@@ -164,6 +164,14 @@ func (s *SSHD) PushArgs() []string {
 		"--ssh-option", "IdentitiesOnly=yes"}
 }
 
+// PushArgsVia is PushArgs through a proxy on another port of this machine: the server keeps the name under which its
+// keys are known.
+func (s *SSHD) PushArgsVia(port int) []string {
+	args := s.PushArgs()
+	args[1] = strconv.Itoa(port)
+	return append(args, "--ssh-option", fmt.Sprintf("HostKeyAlias=[%s]:%d", s.IP, s.Port))
+}
+
 // greets returns nil once the server sends its version.
 func (s *SSHD) greets() error {
 	c, err := s.dial()
