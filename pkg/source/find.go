@@ -118,7 +118,10 @@ func (f *finder) inRegistry(ctx context.Context, ref string) (found, error) {
 		return found{}, err
 	}
 	f.say(ref, "registry "+o.ref.Context().RegistryStr())
-	return found{origin: o}, nil
+	if _, err := hostRef(ref); err != nil {
+		ref = "" // a digest is no name
+	}
+	return found{origin: o, ref: ref}, nil
 }
 
 func (f *finder) inPath(ctx context.Context, where place, name string) (found, error) {

@@ -21,13 +21,14 @@ type layoutOrigin struct {
 	def  manifest.Platform
 	oci  bool
 
-	mu    sync.Mutex
-	names map[manifest.Digest]string // blobs of a docker-archive by digest: where they lie
+	mu     sync.Mutex
+	names  map[manifest.Digest]string // blobs of a docker-archive by digest: where they lie
+	hashed map[string]manifest.Digest // compressed layers of a docker-archive by file name: what they are
 }
 
 // openLayout looks whether files are a layout or an archive of docker save. It owns them then.
 func openLayout(in files, path, ref string) (*layoutOrigin, error) {
-	o := &layoutOrigin{path: path, ref: ref, in: in, def: native(), names: map[manifest.Digest]string{}}
+	o := &layoutOrigin{path: path, ref: ref, in: in, def: native(), names: map[manifest.Digest]string{}, hashed: map[string]manifest.Digest{}}
 	switch has, err := hasFile(in, "oci-layout"); {
 	case err != nil:
 		return nil, err

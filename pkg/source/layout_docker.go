@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"regexp"
+	"slices"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 	"github.com/opencontainers/go-digest"
@@ -68,7 +69,9 @@ func (o *layoutOrigin) chooseSaved(all []savedImage) (savedImage, string, error)
 	var names []string
 	for _, s := range all {
 		for _, tag := range s.RepoTags {
-			names = append(names, manifest.Plain(tag))
+			if !slices.Contains(names, manifest.Plain(tag)) {
+				names = append(names, manifest.Plain(tag))
+			}
 			if o.ref != "" && sameName(o.ref, tag) {
 				return s, tag, nil
 			}
@@ -152,12 +155,30 @@ func (o *layoutOrigin) layer(ctx context.Context, name string, diffID manifest.D
 	}
 	l := manifest.Layer{Descriptor: manifest.Descriptor{MediaType: mediaType, Digest: diffID, Size: f.Size()}, DiffID: diffID}
 	if packed != plain {
-		if l.Digest, err = hashSection(ctx, f); err != nil {
+		if l.Digest, err = o.hash(ctx, name, f); err != nil {
 			return manifest.Layer{}, err
 		}
 	}
 	o.place(l.Digest, name)
 	return l, nil
+}
+
+// hash reads all of the file name, once however often it is asked.
+func (o *layoutOrigin) hash(ctx context.Context, name string, f section) (manifest.Digest, error) {
+	o.mu.Lock()
+	d := o.hashed[name]
+	o.mu.Unlock()
+	if d != "" {
+		return d, nil
+	}
+	d, err := hashSection(ctx, f)
+	if err != nil {
+		return "", err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.hashed[name] = d
+	return d, nil
 }
 
 // hashSection reads all of s.

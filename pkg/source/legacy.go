@@ -19,10 +19,11 @@ type legacy struct {
 	diffIDs   []manifest.Digest
 	chains    []manifest.Digest
 	positions map[string]int
+	computed  map[string]bool // positions that the ID itself tells
 }
 
 func newLegacy(diffIDs []manifest.Digest) *legacy {
-	return &legacy{diffIDs: diffIDs, chains: manifest.ChainIDs(diffIDs), positions: map[string]int{}}
+	return &legacy{diffIDs: diffIDs, chains: manifest.ChainIDs(diffIDs), positions: map[string]int{}, computed: map[string]bool{}}
 }
 
 // learn reads the json file of the legacy image id.
@@ -36,7 +37,7 @@ func (l *legacy) learn(id string, raw []byte) {
 		top := chain == l.chains[len(l.chains)-1]
 		return legacyID(image, links.Parent, chain, top) == id
 	}); n >= 0 {
-		l.positions[id] = n
+		l.positions[id], l.computed[id] = n, true
 		return
 	}
 	below, known := l.positions[links.Parent]
@@ -48,13 +49,13 @@ func (l *legacy) learn(id string, raw []byte) {
 	}
 }
 
-// diffID is the layer that id most likely is; empty when nothing speaks for one.
-func (l *legacy) diffID(id string) manifest.Digest {
+// diffID is the layer that id most likely is, empty when nothing speaks for one; sure when the ID itself tells.
+func (l *legacy) diffID(id string) (d manifest.Digest, sure bool) {
 	n, ok := l.positions[id]
 	if !ok || n >= len(l.diffIDs) {
-		return ""
+		return "", false
 	}
-	return l.diffIDs[n]
+	return l.diffIDs[n], l.computed[id]
 }
 
 // legacyID computes the ID that an image file would have for the layer with this chain ID. Only the top layer's carries

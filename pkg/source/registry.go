@@ -89,7 +89,7 @@ func (o *registryOrigin) connect(ctx context.Context) error {
 	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: answerTime / 2, PingTimeout: answerTime / 2}
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	signed, err := transport.NewWithContext(ctx, repo.Registry, auth, secureOnly{t}, []string{repo.Scope(transport.PullScope)})
+	signed, err := transport.NewWithContext(ctx, repo.Registry, auth, httpsOnly(t, repo.Registry), []string{repo.Scope(transport.PullScope)})
 	if err != nil {
 		return err
 	}
@@ -98,11 +98,20 @@ func (o *registryOrigin) connect(ctx context.Context) error {
 	return nil
 }
 
-// secureOnly refuses plain HTTP to other machines, whatever a redirect or a guess about the address says.
-type secureOnly struct{ next http.RoundTripper }
+// secure refuses plain HTTP, whatever a redirect or a guess about the address says, except that a registry on this
+// machine may use it on this machine.
+type secure struct {
+	next  http.RoundTripper
+	local bool
+}
 
-func (s secureOnly) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme != "https" && !isLoopback(r.URL.Host) {
+func httpsOnly(t http.RoundTripper, r name.Registry) http.RoundTripper {
+	return secure{next: t, local: isLoopback(r.RegistryStr())}
+}
+
+// RoundTrip sends r if it may be sent.
+func (s secure) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != "https" && !(s.local && isLoopback(r.URL.Host)) {
 		return nil, fmt.Errorf("plain HTTP to %s is refused", r.URL.Host)
 	}
 	return s.next.RoundTrip(r)
@@ -149,9 +158,6 @@ func (o *registryOrigin) image(ctx context.Context, w want) (manifest.Image, err
 		return manifest.Image{}, o.failure("read image", err)
 	}
 	img.Origin = "registry " + o.ref.Context().RegistryStr()
-	if tag, ok := o.ref.(name.Tag); ok {
-		img.Ref = tag.Name()
-	}
 	return img, nil
 }
 

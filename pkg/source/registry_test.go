@@ -90,7 +90,8 @@ func TestRegistry(t *testing.T) {
 		"by tag":            {p.name("team/app:one"), p.name("team/app:one"), 0},
 		"forced":            {"registry://" + p.name("team/app:one"), p.name("team/app:one"), 0},
 		"index":             {p.name("team/app:both"), p.name("team/app:both"), 1},
-		"by digest and tag": {p.name("team/app:one@" + string(a.Digest)), "", 0},
+		"by digest and tag": {p.name("team/app:one@" + string(a.Digest)), p.name("team/app:one"), 0},
+		"by digest":         {p.name("team/app@" + string(a.Digest)), "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := Options{}

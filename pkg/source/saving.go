@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -146,13 +147,13 @@ func (s *saving) entry(name string, h *tar.Header, r io.Reader) error {
 	case s.isDocument(name):
 		return s.document(name, h.Size, r)
 	}
-	d, isLayer := s.identify(name)
-	if !isLayer {
+	l := s.identify(name)
+	g := s.awaited(l.digest)
+	switch {
+	case !l.is:
 		return nil
-	}
-	g := s.awaited(d)
-	if _, claims := blobDigest(name); g == nil && claims {
-		s.hashes[name] = d // it is in the cache already
+	case g == nil && l.sure:
+		s.hashes[name] = l.digest // it is in the cache already
 		return nil
 	}
 	return s.spool(name, g, h.Size, r)
@@ -182,20 +183,22 @@ func (s *saving) document(name string, size int64, r io.Reader) error {
 	return nil
 }
 
-// identify tells which layer an entry is, as far as its name does. isLayer is false for what is none in any case.
-func (s *saving) identify(name string) (d manifest.Digest, isLayer bool) {
+// layer is what the name of an entry tells.
+type layer struct {
+	is     bool            // a layer at all
+	digest manifest.Digest // which one; empty when the name does not tell
+	sure   bool            // the name follows from the bytes; else it is a guess
+}
+
+func (s *saving) identify(name string) layer {
 	if d, ok := blobDigest(name); ok {
-		for _, want := range s.diffIDs {
-			if d == want {
-				return d, true
-			}
-		}
-		return "", false
+		return layer{is: slices.Contains(s.diffIDs, d), digest: d, sure: true}
 	}
 	if path.Base(name) == "layer.tar" {
-		return s.legacy.diffID(path.Dir(name)), true
+		d, sure := s.legacy.diffID(path.Dir(name))
+		return layer{is: true, digest: d, sure: sure}
 	}
-	return "", strings.HasSuffix(name, ".tar")
+	return layer{is: strings.HasSuffix(name, ".tar")}
 }
 
 // blobDigest is the digest that an entry claims by its name.

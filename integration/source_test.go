@@ -1,0 +1,429 @@
+//go:build linux
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/clara-push/clara-push/integration/lab"
+	"github.com/clara-push/clara-push/pkg/manifest"
+	images "github.com/clara-push/clara-push/pkg/source"
+)
+
+// opened opens images at their source and describes them.
+func opened(t testing.TB, o images.Options, names ...string) (*images.Images, manifest.Artifacts) {
+	t.Helper()
+	s, err := images.Open(t.Context(), names, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close the source: %v", err)
+		}
+	})
+	a, err := s.Artifacts(t.Context(), manifest.Platform{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, a
+}
+
+// blobsOf lists every blob of an image once, the manifest among them where there is one.
+func blobsOf(img manifest.Image) []manifest.Descriptor {
+	all := []manifest.Descriptor{img.Config}
+	if img.Manifest.Digest != "" {
+		all = append(all, img.Manifest)
+	}
+	for _, l := range img.Layers {
+		if !slices.ContainsFunc(all, func(d manifest.Descriptor) bool { return d.Digest == l.Digest }) {
+			all = append(all, l.Descriptor)
+		}
+	}
+	return all
+}
+
+// readAll reads all blobs of an image at once, each whole and from within, and checks every byte.
+func readAll(t testing.TB, s *images.Images, img manifest.Image) {
+	t.Helper()
+	var all sync.WaitGroup
+	for _, d := range blobsOf(img) {
+		all.Go(func() {
+			size, whole, err := readBlob(t.Context(), s, d, 0)
+			if err != nil || whole != d.Digest || (d.Size != manifest.UnknownSize && d.Size != size) {
+				t.Errorf("%s: %d bytes with digest %s, %v", d.Digest, size, whole, err)
+				return
+			}
+			for _, offset := range []int64{1, size / 2, size} {
+				if rest, _, err := readBlob(t.Context(), s, d, min(offset, size)); err != nil || rest != size {
+					t.Errorf("%s from %d: ends at %d of %d, %v", d.Digest, offset, rest, size, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// readBlob reads from offset to the end, and returns where that is and the digest of what it read.
+func readBlob(ctx context.Context, s *images.Images, d manifest.Descriptor, offset int64) (int64, manifest.Digest, error) {
+	r, err := s.Open(ctx, d, offset)
+	if err != nil {
+		return 0, "", err
+	}
+	defer r.Close()
+	h := digest.SHA256.Digester()
+	n, err := io.Copy(h.Hash(), r)
+	if err == nil && offset+n != r.Size() {
+		err = fmt.Errorf("it said that it has %d bytes", r.Size())
+	}
+	return offset + n, h.Digest(), err
+}
+
+// same checks that what a source tells of an image is what docker save of it holds.
+func same(t testing.TB, img manifest.Image, want saved) {
+	t.Helper()
+	var diffIDs, blobs []string
+	for _, l := range img.Layers {
+		diffIDs = append(diffIDs, string(l.DiffID))
+		blobs = append(blobs, string(l.Digest))
+	}
+	if string(img.Config.Digest) != want.Config || !slices.Equal(diffIDs, want.DiffIDs) {
+		t.Errorf("config %s, layers %v\nwant %s, %v", img.Config.Digest, diffIDs, want.Config, want.DiffIDs)
+	}
+	if img.Manifest.Digest != "" && (string(img.Manifest.Digest) != want.Manifest || !slices.Equal(blobs, want.Blobs)) {
+		t.Errorf("manifest %s, blobs %v\nwant %s, %v", img.Manifest.Digest, blobs, want.Manifest, want.Blobs)
+	}
+}
+
+func sourceImage(name string, seed uint64) lab.ImageSpec {
+	return lab.ImageSpec{
+		Name: name, Base: lab.Layer{Size: 12 << 20, Seed: 900 + seed},
+		Layers: []lab.Layer{{Size: 3 << 20, Seed: seed, Content: lab.Random, Dir: "a"}, {Size: 1 << 20, Seed: seed + 1, Dir: "b"}},
+	}
+}
+
+// An image in a local engine is described without being saved, read right from any place, and saved at most once, for
+// all pushes together.
+func TestSourceEngine(t *testing.T) {
+	for n, k := range append(slices.Clone(lab.Dockers), lab.Podman) {
+		t.Run(string(k), func(t *testing.T) {
+			e := source(t, k)
+			name := fmt.Sprintf("source-engine-%d:1", n)
+			build(t, e, sourceImage(name, uint64(10*n)))
+			want := save(t, e, name)
+			if k != lab.ModernContainerd {
+				want.Manifest = ""
+			}
+			p := newTap(t, e, nil)
+			o := images.Options{Engine: p.Host(), CacheDir: t.TempDir()}
+			wantSaves := 1
+			if k == lab.ModernContainerd {
+				o.Engine, wantSaves = e.Host(), 0 // a tap cannot pass on the content store's protocol
+			}
+			s, a := opened(t, o, name)
+			img := a.Images[0]
+			t.Logf("%s: %s, sizes %v", img.Ref, img.Origin, sizesOf(img))
+			if img.Ref != name || img.Platform.OS != "linux" {
+				t.Errorf("ref %s, platform %v", img.Ref, img.Platform)
+			}
+			same(t, img, want)
+			if p.saves() != 0 {
+				t.Errorf("describing the image saved it")
+			}
+			readAll(t, s, img)
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			s, a = opened(t, o, name)
+			same(t, a.Images[0], want)
+			if slices.Contains(sizesOf(a.Images[0]), manifest.UnknownSize) {
+				t.Errorf("sizes of the second push: %v", sizesOf(a.Images[0]))
+			}
+			readAll(t, s, a.Images[0])
+			if p.saves() != wantSaves {
+				t.Errorf("%d saves, want %d", p.saves(), wantSaves)
+			}
+		})
+	}
+}
+
+func sizesOf(img manifest.Image) []int64 {
+	sizes := []int64{img.Config.Size}
+	for _, l := range img.Layers {
+		sizes = append(sizes, l.Size)
+	}
+	return sizes
+}
+
+// What the cache has is not written again: a changed top layer adds just that.
+func TestSourceCacheGrows(t *testing.T) {
+	e := source(t, lab.Docker2010)
+	o := images.Options{Engine: e.Host(), CacheDir: t.TempDir()}
+	files := func() map[string]time.Time {
+		all := map[string]time.Time{}
+		entries, err := os.ReadDir(filepath.Join(o.CacheDir, "layers"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range entries {
+			info, err := f.Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[f.Name()] = info.ModTime()
+		}
+		return all
+	}
+	push := func(seed uint64) {
+		spec := sourceImage("source-grows:1", 50)
+		spec.Layers[1].Seed = seed
+		build(t, e, spec)
+		s, a := opened(t, o, spec.Name)
+		readAll(t, s, a.Images[0])
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	push(51)
+	before := files()
+	push(52)
+	if added := len(files()) - len(before); added != 2 {
+		t.Errorf("%d files were added, want the top layer and the configuration", added)
+	}
+}
+
+// An engine that goes away during its save is a failure; when it is back, the same source reads on.
+func TestSourceEngineDies(t *testing.T) {
+	e := newEngine(t, lab.Docker2010, lab.EngineOptions{})
+	spec := sourceImage("source-dies:1", 60)
+	spec.Base.Size = 100 << 20 // saving it takes long enough
+	build(t, e, spec)
+	s, a := opened(t, images.Options{Engine: e.Host(), CacheDir: t.TempDir()}, spec.Name)
+	img := a.Images[0]
+	time.AfterFunc(100*time.Millisecond, func() { e.Kill() })
+	_, _, err := readBlob(t.Context(), s, img.Config, 0)
+	if k := manifest.KindOf(err); k != manifest.KindEngine && k != manifest.KindPermission { // while it saves, or before
+		t.Errorf("killed during the save: %s: %v", k, err)
+	}
+	if err := e.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	readAll(t, s, img)
+}
+
+// A save that ends early without saying so is a failure, whatever the engine's status was.
+func TestSourceSaveCutShort(t *testing.T) {
+	for _, k := range []lab.Kind{lab.Docker2010, lab.ModernGraphdriver} {
+		t.Run(string(k), func(t *testing.T) {
+			e := source(t, k)
+			spec := sourceImage("source-cut:1", 70)
+			build(t, e, spec)
+			var once sync.Once
+			p := newTap(t, e, func(w http.ResponseWriter, r *http.Request) (answered bool) {
+				if strings.HasSuffix(r.URL.Path, "/get") {
+					once.Do(func() {
+						answered = true
+						resp, err := e.HTTP().Get("http://docker" + r.URL.RequestURI())
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						defer resp.Body.Close()
+						io.CopyN(w, resp.Body, 6<<20)
+					})
+				}
+				return answered
+			})
+			s, a := opened(t, images.Options{Engine: p.Host(), CacheDir: t.TempDir()}, spec.Name)
+			if _, _, err := readBlob(t.Context(), s, a.Images[0].Config, 0); manifest.KindOf(err) != manifest.KindEngine {
+				t.Errorf("cut short: %v", err)
+			}
+			readAll(t, s, a.Images[0])
+			if p.saves() != 2 {
+				t.Errorf("%d saves, want 2", p.saves())
+			}
+		})
+	}
+}
+
+// Where the content store is closed to us, the engine saves the image and its digests stay.
+func TestSourceWithoutContent(t *testing.T) {
+	e := source(t, lab.ModernContainerd)
+	spec := sourceImage("source-closed:1", 80)
+	build(t, e, spec)
+	want := save(t, e, spec.Name)
+	p := newTap(t, e, func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/grpc") && r.ProtoMajor == 1 {
+			return false
+		}
+		http.Error(w, "not here", http.StatusNotFound)
+		return true
+	})
+	s, a := opened(t, images.Options{Engine: p.Host(), CacheDir: t.TempDir()}, spec.Name)
+	if a.Images[0].Ref != spec.Name || a.Images[0].Manifest.Digest == "" {
+		t.Errorf("%+v", a.Images[0])
+	}
+	same(t, a.Images[0], want)
+	readAll(t, s, a.Images[0])
+	if p.saves() != 1 {
+		t.Errorf("%d saves", p.saves())
+	}
+}
+
+// Names: by ID, by a full name, by one that is nowhere, and a file beside an image of the same name.
+func TestSourceNames(t *testing.T) {
+	for _, k := range lab.Dockers {
+		t.Run(string(k), func(t *testing.T) {
+			e := source(t, k)
+			build(t, e, sourceImage("source-names:1", 90))
+			t.Chdir(t.TempDir())
+			if err := os.Mkdir("source-names", 0o755); err != nil { // the folder that the image was built from, say
+				t.Fatal(err)
+			}
+			if _, err := e.Docker(t.Context(), "tag", "source-names:1", "source-names:latest"); err != nil {
+				t.Fatal(err)
+			}
+			id := idOf(t, e, "source-names:1")
+			for name, want := range map[string]string{
+				"source-names":                           "source-names:latest",
+				"docker.io/library/source-names:1":       "source-names:1",
+				"engine://source-names:1":                "source-names:1",
+				id:                                       "",
+				strings.TrimPrefix(id, "sha256:")[:12]:   "",
+				"source-missing:1":                       "missing",
+				"engine://source-missing:1":              "missing",
+				"127.0.0.1:1/source-names:1":             "unreachable",
+				"source-names:1@" + manifestOf(t, e, id): "source-names:1",
+			} {
+				if strings.HasSuffix(name, "@") {
+					continue // this store knows no such digest
+				}
+				o := images.Options{Engine: e.Host(), CacheDir: t.TempDir()}
+				s, err := images.Open(t.Context(), []string{name}, o)
+				var a manifest.Artifacts
+				if err == nil {
+					a, err = s.Artifacts(t.Context(), manifest.Platform{})
+					s.Close()
+				}
+				kind := map[string]manifest.Kind{"missing": manifest.KindNotFound, "unreachable": manifest.KindConnect, "": manifest.KindUsage}[want]
+				switch {
+				case manifest.KindOf(err) != kind:
+					t.Errorf("%s: %s: %v; want %q", name, manifest.KindOf(err), err, kind)
+				case err == nil && a.Images[0].Ref != want:
+					t.Errorf("%s: named %s, want %s", name, a.Images[0].Ref, want)
+				}
+			}
+		})
+	}
+}
+
+// manifestOf is the digest by which an engine with the containerd store knows an image; empty for others.
+func manifestOf(t testing.TB, e *lab.Engine, id string) string {
+	if e.Kind == lab.ModernContainerd {
+		return id
+	}
+	return ""
+}
+
+// Archives as the tools make them.
+func TestSourceArchives(t *testing.T) {
+	for _, k := range lab.Dockers {
+		t.Run(string(k), func(t *testing.T) {
+			e := source(t, k)
+			spec := sourceImage("source-archive:1", 100)
+			build(t, e, spec)
+			want := save(t, e, spec.Name)
+			dir := t.TempDir()
+			plain := filepath.Join(dir, "plain.tar")
+			if _, err := e.Docker(t.Context(), "save", "-o", plain, spec.Name); err != nil {
+				t.Fatal(err)
+			}
+			paths := []string{plain, "archive:" + plain + ":" + spec.Name}
+			paths = append(paths, packed(t, plain, "gzip", "-1k"), packed(t, plain, "zstd", "-1qk"))
+			for _, path := range paths {
+				s, a := opened(t, images.Options{CacheDir: t.TempDir()}, path)
+				t.Logf("%s: %s", path, a.Images[0].Origin)
+				if a.Images[0].Ref != spec.Name {
+					t.Errorf("%s: ref %s", path, a.Images[0].Ref)
+				}
+				same(t, a.Images[0], want)
+				readAll(t, s, a.Images[0])
+			}
+		})
+	}
+}
+
+// Archives and layouts as skopeo makes them, which writes the configuration anew when it converts.
+func TestSourceSkopeo(t *testing.T) {
+	if _, err := exec.LookPath("skopeo"); err != nil {
+		t.Skip("skipped: skopeo is not installed: run scripts/install-lab.sh")
+	}
+	e := source(t, lab.Docker2010)
+	spec := sourceImage("source-skopeo:1", 120)
+	build(t, e, spec)
+	want := save(t, e, spec.Name)
+	dir := t.TempDir()
+	for _, kind := range []string{"oci-archive", "docker-archive", "oci"} {
+		path := filepath.Join(dir, kind+".tar")
+		args := []string{"--insecure-policy", "copy", "docker-daemon:" + spec.Name, kind + ":" + path + ":" + spec.Name, "--src-daemon-host", e.Host()}
+		if out, err := exec.Command("skopeo", args...).CombinedOutput(); err != nil {
+			t.Fatalf("skopeo %v: %v: %s", args, err, out)
+		}
+		s, a := opened(t, images.Options{CacheDir: t.TempDir()}, path)
+		img := a.Images[0]
+		t.Logf("%s: %s", kind, img.Origin)
+		var diffIDs []string
+		for _, d := range img.DiffIDs() {
+			diffIDs = append(diffIDs, string(d))
+		}
+		if img.Ref != spec.Name || !slices.Equal(diffIDs, want.DiffIDs) {
+			t.Errorf("%s: ref %s, layers %v; want %v", kind, img.Ref, diffIDs, want.DiffIDs)
+		}
+		readAll(t, s, img)
+	}
+}
+
+func packed(t testing.TB, path, program, flags string) string {
+	t.Helper()
+	if out, err := exec.Command(program, flags, path).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", program, err, out)
+	}
+	return path + map[string]string{"gzip": ".gz", "zstd": ".zst"}[program]
+}
+
+// A registry of the distribution, with a layer that takes its time: 1 GiB when asked for, 64 MiB every day.
+func TestSourceRegistry(t *testing.T) {
+	l := theLab(t)
+	reg, err := l.Registry(t.Context())
+	lab.Skip(t, err)
+	e := source(t, lab.ModernContainerd)
+	size := int64(64 << 20)
+	if full() {
+		size = 1 << 30
+	}
+	spec := lab.ImageSpec{Name: reg.Addr + "/team/source:1", Base: lab.Layer{Size: size, Seed: 110, Content: lab.Random}}
+	build(t, e, spec)
+	want := save(t, e, spec.Name)
+	if _, err := e.Docker(t.Context(), "push", spec.Name); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DOCKER_HOST", "unix:///nonexistent")
+	began := time.Now()
+	s, a := opened(t, images.Options{CacheDir: t.TempDir()}, "registry://"+spec.Name)
+	same(t, a.Images[0], want)
+	readAll(t, s, a.Images[0])
+	t.Logf("read about twice in %v", time.Since(began))
+}
