@@ -19,6 +19,9 @@ func (p pushed) doneOf(ref string) (manifest.Done, bool) {
 
 // unreceipted fails when the host's receipt lacks an image: nothing is called done that the host did not prove.
 func unreceipted(p pushed) error {
+	if len(p.Plan.Images) == 0 {
+		return manifest.Fail(manifest.KindInternal, "push", "the plan has no image")
+	}
 	for _, i := range p.Plan.Images {
 		if _, ok := p.doneOf(i.Image.Ref); !ok && i.Action != manifest.ActionNothing {
 			return manifest.Fail(manifest.KindUnknown, "receipt", "the host did not say what became of %s", i.Image.Ref).

@@ -82,6 +82,9 @@ func TestUnreceipted(t *testing.T) {
 	if err := unreceipted(p); manifest.KindOf(err) != manifest.KindUnknown || exitCode(err) != 20 {
 		t.Errorf("a receipt without the image: %v", err)
 	}
+	if err := unreceipted(pushed{}); err == nil {
+		t.Error("no image at all passes for done")
+	}
 	var s summary
 	s.addPush(p)
 	if s.Images[0].Done || !s.Images[1].Done {
