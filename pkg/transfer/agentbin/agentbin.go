@@ -13,13 +13,16 @@ package agentbin
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -43,6 +46,44 @@ func For(goos, goarch string) (io.ReadCloser, int64, error) {
 	return self()
 }
 
+// Digest returns the sha256 of what For returns, in hexadecimal digits. Of an embedded program it was noted when that was
+// packed, because unpacking it anew would cost each push most of a second; whoever brings a program to a host must compare.
+func Digest(goos, goarch string) (string, error) {
+	if sum, err := noted(agents, goos, goarch); err == nil {
+		return sum, nil
+	}
+	r, _, err := For(goos, goarch)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return "", manifest.Fail(manifest.KindInternal, "find agent", "read the program for %s/%s: %w", goos, goarch, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+var hexDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// noted reads the digest beside the compressed agent in folder.
+func noted(folder fs.FS, goos, goarch string) (string, error) {
+	raw, err := fs.ReadFile(folder, file(goos, goarch)+".sha256")
+	if err != nil {
+		return "", err
+	}
+	sum := strings.TrimSpace(string(raw))
+	if !hexDigest.MatchString(sum) {
+		return "", fmt.Errorf("%.80q is not a digest", sum)
+	}
+	return sum, nil
+}
+
+// file is where an agent is embedded, without its ending.
+func file(goos, goarch string) string {
+	return fmt.Sprintf("agents/clara-push-%s-%s", path.Base(goos), path.Base(goarch))
+}
+
 // Embedded lists the platforms whose agent this build carries, as "linux/amd64"; none for a build without the tag
 // embed_agents.
 func Embedded() []string {
@@ -62,7 +103,7 @@ func missing(goos, goarch, format string, args ...any) error {
 
 // packed opens the compressed agent in folder; fs.ErrNotExist when it is not there.
 func packed(folder fs.FS, goos, goarch string) (io.ReadCloser, int64, error) {
-	raw, err := fs.ReadFile(folder, fmt.Sprintf("agents/clara-push-%s-%s.gz", path.Base(goos), path.Base(goarch)))
+	raw, err := fs.ReadFile(folder, file(goos, goarch)+".gz")
 	if err != nil {
 		return nil, 0, err
 	}

@@ -3,6 +3,8 @@ package agentbin
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"io/fs"
@@ -41,6 +43,46 @@ func TestPacked(t *testing.T) {
 	}
 	if _, _, err := packed(folder, "linux", "riscv64"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no such agent: %v, want fs.ErrNotExist", err)
+	}
+}
+
+func TestNoted(t *testing.T) {
+	sum := strings.Repeat("0a", 32)
+	folder := fstest.MapFS{
+		"agents/clara-push-linux-amd64.sha256": {Data: []byte(sum + "\n")},
+		"agents/clara-push-linux-arm64.sha256": {Data: []byte("../../etc/passwd")},
+	}
+	if got, err := noted(folder, "linux", "amd64"); err != nil || got != sum {
+		t.Errorf("noted = %q, %v", got, err)
+	}
+	for _, arch := range []string{"arm64", "mips"} {
+		if got, err := noted(folder, "linux", arch); err == nil {
+			t.Errorf("%s: noted = %q", arch, got)
+		}
+	}
+}
+
+// The digest is that of the program, however it is known. A bare test binary has no program to give.
+func TestDigest(t *testing.T) {
+	if _, err := Digest("linux", "mips"); manifest.KindOf(err) != manifest.KindNotFound {
+		t.Errorf("no program: %v", err)
+	}
+	for _, p := range Embedded() {
+		goos, goarch, _ := strings.Cut(p, "/")
+		sum, err := Digest(goos, goarch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, size, err := For(goos, goarch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := sha256.New()
+		n, err := io.Copy(h, r)
+		if err != nil || n != size || hex.EncodeToString(h.Sum(nil)) != sum {
+			t.Errorf("%s: %d bytes of %d, %v, digest %x; noted is %s", p, n, size, err, h.Sum(nil), sum)
+		}
+		_ = r.Close()
 	}
 }
 

@@ -4,7 +4,7 @@ package agentbin
 
 import "embed"
 
-// Each file is named clara-push-OS-ARCH.gz. `packaging/agents.sh` makes them.
+// Each program is in clara-push-OS-ARCH.gz, its digest in clara-push-OS-ARCH.sha256. `packaging/agents.sh` makes both.
 //
-//go:embed agents/*.gz
+//go:embed agents/*.gz agents/*.sha256
 var agents embed.FS
