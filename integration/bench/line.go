@@ -6,9 +6,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/clara-push/clara-push/integration/link"
 )
 
 // line is what lies between the two ends.
@@ -48,15 +51,35 @@ func lineNames() string {
 
 // route is how programs reach the host over a line.
 type route struct {
-	config string   // for ssh -F, scp -F, clara-push -F
-	enter  []string // words before a command
+	config string                // for ssh -F, scp -F, clara-push -F
+	enter  []string              // words before a command
+	start  func(*exec.Cmd) error // how to start one; nil: as always
 	close  func() error
 }
 
+// open makes the line ready.
 func (w *world) open(ctx context.Context, l line) (*route, error) {
+	switch {
+	case l.rate == 0:
+		return w.direct(l)
+	case l.loss > 0:
+		return w.lossy(ctx, l)
+	}
+	p, err := link.Listen(ctx, w.host.Addr, link.Options{Rate: l.rate, RTT: l.rtt})
+	if err != nil {
+		return nil, err
+	}
+	r := &route{close: p.Close}
+	if err := w.writeConfig(r, l, "127.0.0.1", p.Port); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (w *world) direct(l line) (*route, error) {
 	r := &route{close: func() error { return nil }}
-	host, port := "127.0.0.1", w.host.Port
-	return r, w.writeConfig(r, l, host, port)
+	return r, w.writeConfig(r, l, "127.0.0.1", w.host.Port)
 }
 
 // writeConfig writes an ssh_config that leads to the host through the line.

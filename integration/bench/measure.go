@@ -80,7 +80,7 @@ func (w *world) measure(ctx context.Context, commands []*exec.Cmd) (sample, erro
 		return sample{}, err
 	}
 	began := time.Now()
-	said, err := start(commands)
+	said, err := w.start(commands)
 	if err != nil {
 		return sample{}, err
 	}
@@ -94,11 +94,14 @@ func (w *world) measure(ctx context.Context, commands []*exec.Cmd) (sample, erro
 	if err := traffic.Settle(ctx); err != nil {
 		return sample{}, err
 	}
+	for _, s := range said {
+		traffic.Add(s.String())
+	}
 	return sample{seconds: took.Seconds(), wire: traffic.In + traffic.Out, client: peaks[0], host: peaks[1]}, nil
 }
 
 // start starts the commands, each one's output the next one's input, and returns what they will have said.
-func start(commands []*exec.Cmd) ([]*bytes.Buffer, error) {
+func (w *world) start(commands []*exec.Cmd) ([]*bytes.Buffer, error) {
 	said := make([]*bytes.Buffer, len(commands))
 	var ours []*os.File
 	defer func() {
@@ -110,16 +113,16 @@ func start(commands []*exec.Cmd) ([]*bytes.Buffer, error) {
 		said[n] = &bytes.Buffer{}
 		c.Stderr = said[n]
 		if n+1 < len(commands) {
-			r, w, err := os.Pipe()
+			from, to, err := os.Pipe()
 			if err != nil {
 				return nil, err
 			}
-			ours = append(ours, r, w)
-			c.Stdout, commands[n+1].Stdin = w, r
+			ours = append(ours, from, to)
+			c.Stdout, commands[n+1].Stdin = to, from
 		}
 	}
 	for n, c := range commands {
-		if err := c.Start(); err != nil {
+		if err := w.route.begin(c); err != nil {
 			for _, before := range commands[:n] {
 				before.Process.Kill()
 				before.Wait()

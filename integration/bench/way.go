@@ -85,7 +85,7 @@ func pipe(pack, unpack string) func(context.Context, *world, row) ([]*exec.Cmd, 
 				remote = unpack + " | " + remote
 			}
 		}
-		return append(cmds, w.enter(ctx, "ssh", "-F", w.route.config, "-c", cipher, hostAlias, remote)), nil
+		return append(cmds, w.enter(ctx, "ssh", "-F", w.route.config, "-c", cipher, "-o", "LogLevel=VERBOSE", hostAlias, remote)), nil
 	}
 }
 
@@ -105,5 +105,5 @@ func scp(ctx context.Context, w *world, _ row) ([]*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []*exec.Cmd{w.enter(ctx, "scp", "-q", "-F", w.route.config, "-c", cipher, file, hostAlias+":payload")}, nil
+	return []*exec.Cmd{w.enter(ctx, "scp", "-F", w.route.config, "-c", cipher, "-o", "LogLevel=VERBOSE", file, hostAlias+":payload")}, nil
 }

@@ -14,8 +14,9 @@ import (
 	"github.com/clara-push/clara-push/integration/lab"
 )
 
-// Traffic is what an SSH server counted over all connections that ended since it was made: SSH packets, so all but the
-// headers of TCP and IP.
+// Traffic is what OpenSSH counted over all connections that ended since it was made: SSH packets, so all but the headers of
+// TCP and IP. A server tells a sum only of connections that were closed without a word, as clara-push does; of others the
+// client tells it (ssh -o LogLevel=VERBOSE), and what it says must be given to Add.
 type Traffic struct {
 	server *lab.SSHD
 	from   int64 // where to go on in the server's log
@@ -64,9 +65,23 @@ func (t *Traffic) read() error {
 			return err
 		}
 		t.from += int64(len(line))
-		var out, in int64
-		if n, _ := fmt.Sscanf(strings.TrimSpace(line), "Transferred: sent %d, received %d bytes", &out, &in); n == 2 {
-			t.In, t.Out = t.In+in, t.Out+out
-		}
+		out, in := transferred(line)
+		t.In, t.Out = t.In+in, t.Out+out
 	}
+}
+
+// Add adds the sums that stand in what an ssh client said.
+func (t *Traffic) Add(said string) {
+	for line := range strings.Lines(said) {
+		in, out := transferred(line)
+		t.In, t.Out = t.In+in, t.Out+out
+	}
+}
+
+// transferred reads one end's sum; zeros when the line tells none.
+func transferred(line string) (sent, received int64) {
+	if n, _ := fmt.Sscanf(strings.TrimSpace(line), "Transferred: sent %d, received %d bytes", &sent, &received); n != 2 {
+		return 0, 0
+	}
+	return sent, received
 }
