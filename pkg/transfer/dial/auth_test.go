@@ -134,12 +134,11 @@ func TestKeysAsSSH(t *testing.T) {
 			} else if ok, said := sshSays(t, config, "box"); ok != (want != (c.differ != "")) {
 				t.Errorf("ssh logs in: %v, and we expect %v\n%s", ok, want, said)
 			}
-			conn, err := logIn(t, "box", Options{ConfigFile: config, Warn: func(w string) { t.Log(w) }})
+			conn, err := connect(t, "box", Options{ConfigFile: config, Warn: func(w string) { t.Log(w) }})
 			checkKind(t, err, c.want)
 			if err == nil {
 				again, err := conn.Again(t.Context())
 				must(t, err)
-				run(t, again)
 				again.Close()
 			}
 		})
@@ -195,7 +194,7 @@ func TestUserCertificatesAsSSH(t *testing.T) {
 			} else if ok, said := sshSays(t, config, "box"); ok != (c.want == "") {
 				t.Errorf("ssh logs in: %v\n%s", ok, said)
 			}
-			_, err := logIn(t, "box", Options{ConfigFile: config, Warn: func(w string) { t.Log(w) }})
+			_, err := connect(t, "box", Options{ConfigFile: config, Warn: func(w string) { t.Log(w) }})
 			checkKind(t, err, c.want)
 		})
 	}

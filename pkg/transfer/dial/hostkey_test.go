@@ -163,11 +163,11 @@ func runKnownCases(t *testing.T, s *server, cases []knownCase) {
 			} else if ok, said := sshSays(t, try(), "box"); ok != (want != (c.differ != "")) {
 				t.Errorf("%s logs in: %v, and we expect %v\n%s", realSSH, ok, want, said)
 			}
-			_, err := logIn(t, "box", Options{ConfigFile: try(), Warn: func(w string) { t.Log(w) }})
+			_, err := connect(t, "box", Options{ConfigFile: try(), Warn: func(w string) { t.Log(w) }})
 			checkKind(t, err, c.want)
 			if c.config != "" {
 				withoutSSH(t)
-				_, err = logIn(t, "box", Options{ConfigFile: try()})
+				_, err = connect(t, "box", Options{ConfigFile: try()})
 				checkKind(t, err, c.want)
 			}
 		})

@@ -73,13 +73,12 @@ func TestRoutesAsSSH(t *testing.T) {
 			if err == nil && !c.direct {
 				again, err := conn.Again(t.Context())
 				must(t, err)
-				run(t, again)
 				must(t, again.Close())
 				run(t, conn)
 			}
 			if !c.needsSSH && c.options.Jump == "" {
 				withoutSSH(t)
-				_, err := logIn(t, "box", o)
+				_, err := connect(t, "box", o)
 				checkKind(t, err, c.want)
 			}
 		})

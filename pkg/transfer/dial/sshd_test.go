@@ -225,6 +225,16 @@ func sshSays(t *testing.T, configFile, host string, args ...string) (bool, strin
 // logIn connects and runs a command, which proves that the connection is of use.
 func logIn(t *testing.T, host string, o Options) (*Conn, error) {
 	t.Helper()
+	c, err := connect(t, host, o)
+	if err == nil {
+		run(t, c)
+	}
+	return c, err
+}
+
+// connect connects, for tests of many cases where logging in is what matters.
+func connect(t *testing.T, host string, o Options) (*Conn, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	defer cancel()
 	c, err := Connect(ctx, host, o)
@@ -232,7 +242,6 @@ func logIn(t *testing.T, host string, o Options) (*Conn, error) {
 		return nil, err
 	}
 	t.Cleanup(func() { c.Close() })
-	run(t, c)
 	return c, nil
 }
 
