@@ -97,12 +97,13 @@ func exchange(conn net.Conn, req *http.Request, src *source) (string, error) {
 // errBroken marks an answer that could not be read to its end.
 var errBroken = errors.New("no whole answer")
 
+// listen reads the answer. It does not close the answer's body: that would read it to its end, and the connection is not
+// used again.
 func listen(conn net.Conn, req *http.Request) (string, error) {
 	resp, err := http.ReadResponse(bufio.NewReader(conn), req)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", errBroken, err)
 	}
-	defer resp.Body.Close()
 	return scan(resp.StatusCode, resp.Body)
 }
 
