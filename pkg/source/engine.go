@@ -17,8 +17,12 @@ func (f *finder) inEngine(ctx context.Context, name string) (found, error) {
 		return found{}, err
 	}
 	img, err := e.Image(ctx, name, manifest.Platform{})
+	if manifest.KindOf(err) == manifest.KindNotFound {
+		return found{}, manifest.Fail(manifest.KindNotFound, "find image "+name, "%s has no such image", e.Describe()).
+			Advise("see docker image ls")
+	}
 	if err != nil {
-		return found{}, about(err, "in "+e.Describe().String())
+		return found{}, err
 	}
 	f.say(name, e.Describe().String()+" at "+e.Address())
 	o, err := f.read(ctx, e, img)
