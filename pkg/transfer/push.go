@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -67,20 +68,22 @@ type push struct {
 	pause   *backoff.ExponentialBackOff
 	losses  int
 	stale   int
-	sent    int64 // raw bytes that an attempt had delivered, to see progress between losses
+
+	mu   sync.Mutex
+	sent int64 // raw bytes that an attempt had delivered, to see progress between losses
 }
 
 // untilDone is the only loop that tries again.
 func (p *push) untilDone(ctx context.Context) (Result, error) {
 	for {
-		before := p.sent
+		before := p.delivered()
 		r, err := p.once(ctx)
 		if err == nil || ctx.Err() != nil {
 			return r, err
 		}
 		switch manifest.KindOf(err) {
 		case manifest.KindConnect:
-			err = p.afterLoss(ctx, err, p.sent != before)
+			err = p.afterLoss(ctx, err, p.delivered() != before)
 		case manifest.KindStale:
 			err = p.afterStale(err)
 		}
@@ -128,11 +131,19 @@ func describe(p manifest.Plan) string {
 
 func (p *push) watch(e manifest.Event) {
 	if e.Step == manifest.StepSend {
+		p.mu.Lock()
 		p.sent = max(p.sent, e.Done)
+		p.mu.Unlock()
 	}
 	if p.options.Events != nil {
 		p.options.Events(e)
 	}
+}
+
+func (p *push) delivered() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sent
 }
 
 // afterLoss waits before the next attempt. It gives up after maxLosses in a row without progress.
@@ -143,7 +154,7 @@ func (p *push) afterLoss(ctx context.Context, lost error, progress bool) error {
 	}
 	p.losses++
 	if p.losses > maxLosses {
-		return lost
+		return givenUp(lost)
 	}
 	wait := p.pause.NextBackOff()
 	p.options.Events.Say(manifest.StepRetry, "", fmt.Sprintf("%s; trying again in %s", lost, wait.Round(100*time.Millisecond)))
@@ -153,6 +164,17 @@ func (p *push) afterLoss(ctx context.Context, lost error, progress bool) error {
 	case <-ctx.Done():
 		return lost
 	}
+}
+
+// givenUp says that lost was the end of a connection that had been there, so that something has arrived.
+func givenUp(lost error) error {
+	var f *manifest.Failure
+	if !errors.As(lost, &f) {
+		return lost
+	}
+	g := *f
+	g.Err = fmt.Errorf("the connection was lost and did not come back in %d attempts: %w", maxLosses, f.Err)
+	return g.Advise("see whether the host can be reached, then run the same command again: what has arrived is kept")
 }
 
 // afterStale notes what the host turned out not to have.

@@ -131,6 +131,9 @@ func (f *fleet) grow(h *helm, ships int) {
 		h.added = append(h.added, s)
 		f.sail(s)
 	}
+	if len(h.added) == 0 {
+		return
+	}
 	f.u.events.Say(manifest.StepSend, "", fmt.Sprintf("trying %d connections", ships+len(h.added)))
 	f.measure(h)
 }
