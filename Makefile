@@ -10,6 +10,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LINTER  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+# The version is set below; asking git again fails in checkouts of another user.
+export GOFLAGS += -buildvcs=false
 # Go's usual place, for shells that do not look there.
 export PATH := $(PATH):/usr/local/go/bin
 

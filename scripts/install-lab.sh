@@ -58,15 +58,19 @@ restore_services() {
   trap - EXIT
 }
 
-# Packages enable their units; the ones we bring must not start at the next boot either.
-disable_units() {
-  have systemctl || return 0
-  local p unit
+# Packages enable their services; the ones we bring must not start at the next boot either.
+disable_services() {
+  local p name disabled=()
   for p in "$@"; do
-    dpkg -L "$p" 2>/dev/null | sed -n 's|.*/systemd/system/\([^/]*\.\(service\|socket\|timer\)\)$|\1|p' | sort -u | while read -r unit; do
-      systemctl disable "$unit" >/dev/null 2>&1 || true
+    for name in $(dpkg -L "$p" 2>/dev/null | sed -nE 's#.*/systemd/system/([^/]*\.(service|socket|timer))$#\1#p' | sort -u); do
+      [[ $name == *@* ]] && continue # a template runs only when somebody names an instance
+      DPKG_MAINTSCRIPT_PACKAGE=$p deb-systemd-helper disable "$name" >/dev/null 2>&1 && disabled+=("$name")
+    done
+    for name in $(dpkg -L "$p" 2>/dev/null | sed -n 's|^/etc/init.d/\([^/]*\)$|\1|p'); do
+      update-rc.d "$name" disable >/dev/null 2>&1 || true
     done
   done
+  [ ${#disabled[@]} = 0 ] || say "installed and left disabled: ${disabled[*]}"
 }
 
 install_packages() {
@@ -86,7 +90,7 @@ install_packages() {
   restore_services
   after=$(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' | sed -n 's/^ii //p' | sort)
   # shellcheck disable=SC2046  # one word for each package is meant
-  disable_units $(comm -13 <(echo "$before") <(echo "$after"))
+  disable_services $(comm -13 <(echo "$before") <(echo "$after"))
 }
 
 build_modern() {

@@ -4,6 +4,7 @@ package lab
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -120,10 +121,10 @@ func TestSweepDead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(parent)
-	cmd := exec.Command(os.Args[0], "-test.run=^TestVictim$")
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "LAB_TEST_VICTIM="+parent)
-	if out, err := cmd.CombinedOutput(); err == nil {
-		t.Fatalf("the victim lives: %s", out)
+	if out, err := cmd.CombinedOutput(); err == nil || cmd.ProcessState.ExitCode() != -1 {
+		t.Fatalf("the victim was not killed: %v: %s", err, out)
 	}
 	dirs, _ := filepath.Glob(filepath.Join(parent, prefix+"*"))
 	if len(dirs) != 1 {
@@ -147,21 +148,25 @@ func TestSweepDead(t *testing.T) {
 	}
 }
 
-// TestVictim is run by TestSweepDead in a process of its own, and kills it.
-func TestVictim(t *testing.T) {
-	dir := os.Getenv("LAB_TEST_VICTIM")
-	if dir == "" {
-		t.Skip("skipped: runs as a part of TestSweepDead only")
-	}
-	l, err := Start(t.Context(), Options{Dir: dir})
+// victim starts a host in a folder and kills its own process.
+func victim(dir string) error {
+	l, err := Start(context.Background(), Options{Dir: dir})
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	if _, err := l.Host(t.Context(), Docker2010, HostOptions{StateMiB: 16, Engine: EngineOptions{DataMiB: 100}}); err != nil {
-		t.Fatal(err)
+	if _, err := l.Host(context.Background(), Docker2010, HostOptions{StateMiB: 16, Engine: EngineOptions{DataMiB: 100}}); err != nil {
+		return err
 	}
-	syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	select {}
+	return syscall.Kill(os.Getpid(), syscall.SIGKILL)
+}
+
+// TestMain turns the test's program into the victim of TestSweepDead when it is asked to.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("LAB_TEST_VICTIM"); dir != "" {
+		fmt.Fprintln(os.Stderr, victim(dir))
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
 }
 
 // A server in a namespace is reached over the path, with its delay.

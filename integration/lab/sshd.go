@@ -95,7 +95,7 @@ func (s *SSHD) Start(ctx context.Context) (err error) {
 	if s.proc, err = s.lab.start(s.Name, []string{"PATH=" + systemPath}, argv...); err != nil {
 		return err
 	}
-	if err := s.proc.await(10*time.Second, s.greets); err != nil {
+	if err := s.proc.await(20*time.Second, s.greets); err != nil {
 		return err
 	}
 	// The connections that asked for the greeting should not be taken for a client's.

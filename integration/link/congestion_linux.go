@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -32,7 +31,7 @@ func (n *Namespace) setDefault(name string) error {
 	if !errors.Is(err, os.ErrPermission) {
 		return err
 	}
-	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "clara-push-congestion.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := os.Open(allowedFile) // for others who do this now
 	if err != nil {
 		return err
 	}
