@@ -11,8 +11,9 @@ import (
 // serve is the far end of connect.
 func serve(ctx context.Context, stdio IO) error {
 	in, ok := stdio.In.(*os.File)
-	if !ok {
-		return manifest.Fail(manifest.KindInternal, "agent", "its input is not a file")
+	out, ok2 := stdio.Out.(*os.File)
+	if !ok || !ok2 {
+		return manifest.Fail(manifest.KindInternal, "agent", "its input and output are not files")
 	}
-	return agent.Serve(ctx, in, stdio.Out, agent.Options{Version: versionText()})
+	return agent.Serve(ctx, in, out, agent.Options{Version: versionText()})
 }

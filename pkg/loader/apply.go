@@ -10,8 +10,8 @@ import (
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
-// Apply carries the plan out. First every image is loaded without a name, or found, and proven; only then are names moved, so
-// that a failure before leaves all names as they were. commit is called once, when the last byte of the last archive is
+// Apply carries the plan out. First every image is loaded without a name, or found, and proven, and every model is built
+// beside its repository; only then are names moved and models placed, so that a failure before leaves all as it was. commit is called once, when the last byte of the last archive is
 // about to be handed to the engine: from then on ctx should not be cancelled any more, because the engine will finish what
 // it has.
 //
@@ -29,8 +29,16 @@ func (h *Host) Apply(ctx context.Context, p manifest.Plan, f Feed, commit func()
 	if err != nil {
 		return receipt, err
 	}
+	built, err := h.models.prepare(ctx, p.Models, receipt.ID)
+	if err != nil {
+		return receipt, err
+	}
 	err = a.publish(ctx, placed, &receipt)
-	if len(receipt.Images) > 0 {
+	if err == nil && len(built) > 0 {
+		receipt.Repository = h.models.repo.path
+		err = h.models.publish(built, p, &receipt, ev)
+	}
+	if len(receipt.Images)+len(receipt.Models) > 0 {
 		h.record(&receipt)
 	}
 	return receipt, err

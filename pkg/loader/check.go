@@ -15,7 +15,7 @@ const (
 // check sees that a plan from the other side makes sense before anything of it becomes a path or a name. It fails with
 // KindStale when it was made for another kind of store, else KindMalformed.
 func (h *Host) check(p manifest.Plan) error {
-	if store := h.engine.Describe().Store; p.Store != store {
+	if store := h.Engine().Store; p.Store != store {
 		return manifest.Fail(manifest.KindStale, "check plan", "it was made for the store %s, the engine has %s", manifest.Plain(string(p.Store)), store)
 	}
 	if len(p.Images) > maxImages || p.Keep < 0 || p.Keep > maxKeep {

@@ -2,9 +2,11 @@ package loader
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 
 	"github.com/clara-push/clara-push/pkg/engine"
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -14,14 +16,17 @@ import (
 type Options struct {
 	EngineHost string // unix:///path/of/docker.sock
 	StateDir   string
+	NoEngine   bool   // only models are pushed: no engine is looked for
+	Repository string // folder of models; empty: no models are pushed
 	Tool       string // version of clara-push, for inventories and receipts
 }
 
 // A Host is this machine as the target of pushes: its engine, and a state folder with stage, lock and receipts. Apply must
 // run once at a time; everything else may run beside it.
 type Host struct {
-	engine *engine.Engine
+	engine *engine.Engine // nil with NoEngine
 	stage  *Stage
+	models *models // nil without Repository
 	dir    string
 	tool   string
 }
@@ -29,35 +34,60 @@ type Host struct {
 // Open connects to the engine and opens the state folder. It fails with KindPermission when there is no engine, or no
 // right to use it or the folder.
 func Open(ctx context.Context, o Options) (*Host, error) {
-	e, err := engine.Find(ctx, o.EngineHost)
+	h := &Host{tool: o.Tool}
+	err := h.open(ctx, o)
 	if err != nil {
-		return nil, err
-	}
-	h := &Host{engine: e, tool: o.Tool}
-	if h.dir, err = StateDir(o.StateDir); err == nil {
-		h.stage, err = openStage(h.dir)
-	}
-	if err != nil {
-		e.Close()
+		h.Close()
 		return nil, err
 	}
 	return h, nil
 }
 
-// Close drops the connection to the engine and lets go of the stage. Closing twice is no error.
-func (h *Host) Close() error {
-	err := h.stage.Close()
-	if e := h.engine.Close(); err == nil {
-		err = e
+func (h *Host) open(ctx context.Context, o Options) (err error) {
+	if !o.NoEngine {
+		if h.engine, err = engine.Find(ctx, o.EngineHost); err != nil {
+			return err
+		}
+	}
+	if h.dir, err = StateDir(o.StateDir); err != nil {
+		return err
+	}
+	if h.stage, err = openStage(h.dir); err != nil {
+		return err
+	}
+	if o.Repository != "" {
+		h.models, err = openModels(o.Repository)
 	}
 	return err
 }
 
-// Engine says what the host's engine is.
-func (h *Host) Engine() manifest.Engine { return h.engine.Describe() }
+// Close drops the connection to the engine and lets go of the stage. Closing twice is no error.
+func (h *Host) Close() error {
+	var errs []error
+	if h.stage != nil {
+		errs = append(errs, h.stage.Close())
+	}
+	if h.engine != nil {
+		errs = append(errs, h.engine.Close())
+	}
+	return errors.Join(errs...)
+}
 
-// Platform is the platform that the host's engine runs images for.
-func (h *Host) Platform() manifest.Platform { return h.engine.Describe().Platform }
+// Engine says what the host's engine is.
+func (h *Host) Engine() manifest.Engine {
+	if h.engine == nil {
+		return manifest.Engine{}
+	}
+	return h.engine.Describe()
+}
+
+// Platform is the platform that the host's engine runs images for; without an engine this machine's.
+func (h *Host) Platform() manifest.Platform {
+	if h.engine == nil {
+		return manifest.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH}
+	}
+	return h.engine.Describe().Platform
+}
 
 // StateDir makes sure that the state folder is there, for this user alone, and returns its path: dir, or when that is
 // empty /var/lib/clara-push for root, else clara-push below $XDG_STATE_HOME or ~/.local/state.

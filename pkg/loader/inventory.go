@@ -15,15 +15,29 @@ import (
 // learned is left out or UnknownSize, so that a plan made from it sends too much rather than too little.
 func (h *Host) Inventory(ctx context.Context, q manifest.Query) (manifest.Inventory, error) {
 	inv := manifest.Inventory{
-		Agent: h.tool, Name: hostName(), User: userName(), Clock: time.Now().UTC(), Engine: h.engine.Describe(),
-		Stage: h.stage.Space(), Data: h.dataSpace(), Warnings: kubeletWarnings("/", h.engine.Describe()),
+		Agent: h.tool, Name: hostName(), User: userName(), Clock: time.Now().UTC(), Engine: h.Engine(), Stage: h.stage.Space(),
 	}
+	if h.engine != nil {
+		if err := h.inventoryImages(ctx, &inv, q); err != nil {
+			return inv, err
+		}
+	}
+	if h.models == nil || q.Models == nil {
+		return inv, nil
+	}
+	var err error
+	inv.Repository, err = h.models.inventory(ctx, *q.Models)
+	return inv, err
+}
+
+func (h *Host) inventoryImages(ctx context.Context, inv *manifest.Inventory, q manifest.Query) error {
+	inv.Data, inv.Warnings = h.dataSpace(), kubeletWarnings("/", h.engine.Describe())
 	images, err := h.engine.Images(ctx)
 	if err != nil {
-		return inv, err
+		return err
 	}
 	if inv.Images, err = h.asked(ctx, images, q); err != nil {
-		return inv, err
+		return err
 	}
 	switch inv.Engine.Store {
 	case manifest.StoreGraphdriver:
@@ -32,14 +46,14 @@ func (h *Host) Inventory(ctx context.Context, q manifest.Query) (manifest.Invent
 		inv.Blobs = layersOf(images, q)
 	case manifest.StoreContainerd:
 		if inv.Blobs, err = h.blobsOf(ctx, images, q); err != nil {
-			return inv, err
+			return err
 		}
 	}
 	if inv.Users, err = h.users(ctx, inv.Images, q.Refs); err != nil {
-		return inv, err
+		return err
 	}
 	inv.Staged, err = h.stage.Report(q.Blobs)
-	return inv, err
+	return err
 }
 
 // asked describes the images that q names by ref or config.

@@ -23,15 +23,30 @@ type Owner struct {
 
 // A Lock is held until Release, or until its process ends.
 type Lock struct {
-	file *os.File
+	file   *os.File
+	beside *Lock // of the repository; nil without one
 	// Waited tells that somebody else held the lock first, so that what was known before may be stale.
 	Waited bool
 }
 
-// Lock takes the lock on this host's engine and stage for one push at a time. While another push of the same session
-// holds it, that one is asked to end; for anybody else's it waits up to wait and then fails with KindLocked.
+// Lock takes the lock on this host's engine and stage for one push at a time, and on the repository when it has one. While
+// another push of the same session holds it, that one is asked to end; for anybody else's it waits up to wait and then
+// fails with KindLocked.
 func (h *Host) Lock(ctx context.Context, o Owner, wait time.Duration, ev manifest.Events) (*Lock, error) {
-	f, err := os.OpenFile(filepath.Join(h.dir, "lock"), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	l, err := lockFile(ctx, filepath.Join(h.dir, "lock"), o, wait, ev)
+	if err != nil || h.models.usable() != nil {
+		return l, err
+	}
+	if l.beside, err = lockFile(ctx, h.models.lockPath(), o, wait, ev); err != nil {
+		l.Release()
+		return nil, err
+	}
+	l.Waited = l.Waited || l.beside.Waited
+	return l, nil
+}
+
+func lockFile(ctx context.Context, path string, o Owner, wait time.Duration, ev manifest.Events) (*Lock, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, stageFailure("lock", err)
 	}
@@ -45,6 +60,19 @@ func (h *Host) Lock(ctx context.Context, o Owner, wait time.Duration, ev manifes
 		return nil, stageFailure("lock", err)
 	}
 	return l, nil
+}
+
+// tryLock takes the lock file at path if nobody holds it; nil when somebody does.
+func tryLock(path string) (*Lock, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, stageFailure("lock", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, nil //nolint:nilerr // that somebody holds it is an answer
+	}
+	return &Lock{file: f}, nil
 }
 
 func (l *Lock) acquire(ctx context.Context, o Owner, wait time.Duration, ev manifest.Events) error {
@@ -124,6 +152,9 @@ func (l *Lock) sign(o Owner) error {
 
 // Release lets the lock go. It may be called twice.
 func (l *Lock) Release() {
+	if l.beside != nil {
+		l.beside.Release()
+	}
 	_ = l.file.Truncate(0)
 	_ = l.file.Close()
 }

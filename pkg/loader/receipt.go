@@ -35,7 +35,7 @@ func (h *Host) newReceipt(p manifest.Plan) manifest.Receipt {
 	now := time.Now().UTC()
 	return manifest.Receipt{
 		ID: newReceiptID(now), Tool: h.tool, Session: p.Session, From: manifest.Plain(p.From),
-		User: userName(), Host: hostName(), Engine: h.engine.Describe(), Started: now,
+		User: userName(), Host: hostName(), Engine: h.Engine(), Started: now,
 	}
 }
 

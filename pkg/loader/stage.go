@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -257,6 +256,3 @@ func lockFolder(dir string, how int) (*os.File, error) {
 	}
 	return f, nil
 }
-
-// isTemp reports whether name is a chunk that was being written when its process died.
-func isTemp(name string) bool { return strings.HasPrefix(name, "tmp-") }

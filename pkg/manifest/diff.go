@@ -17,6 +17,8 @@ type Options struct {
 	AnyPlatform bool
 	// Keep is how many former images stay reachable for a rollback.
 	Keep int
+	// Exact removes version directories of a model that only the host has.
+	Exact bool
 	// Absent are layers (by diffID) and blobs that the host's engine denied having, whatever its inventory says.
 	Absent []Digest
 }
@@ -36,6 +38,9 @@ func Diff(a Artifacts, inv Inventory, o Options) (Plan, error) {
 	}
 	p.Blobs = blobsOf(p.Images, inv)
 	p.Sizes = sizesOf(p)
+	if err := planModels(&p, a.Models, inv.Repository, o); err != nil {
+		return Plan{}, err
+	}
 	return p, checkSpace(p.Sizes, inv)
 }
 

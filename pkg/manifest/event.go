@@ -14,6 +14,7 @@ const (
 	StepLoad      Step = "load"
 	StepProve     Step = "prove"
 	StepTag       Step = "tag"
+	StepPlace     Step = "place"
 	StepRetry     Step = "retry"
 	StepWarning   Step = "warning"
 )

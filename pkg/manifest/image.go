@@ -70,6 +70,7 @@ func (i Image) DiffIDs() []Digest {
 // Artifacts is everything that one push brings.
 type Artifacts struct {
 	Images []Image `json:"images,omitempty"`
+	Models []Model `json:"models,omitempty"`
 }
 
 // ChainIDs returns the chain ID of each prefix of diffIDs, as the OCI image specification defines them

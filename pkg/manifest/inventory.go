@@ -97,6 +97,8 @@ type Inventory struct {
 	Stage Space `json:"stage"` // where chunks are kept
 	Data  Space `json:"data"`  // the engine's data folder
 
+	Repository *Repository `json:"repository,omitempty"` // nil when no models were asked about
+
 	Users    []Container `json:"users,omitempty"`    // containers that use an image now bearing one of the asked refs
 	Warnings []string    `json:"warnings,omitempty"` // for people
 }
@@ -108,6 +110,8 @@ type Query struct {
 	DiffIDs [][]Digest `json:"diffIDs,omitempty"` // one list an image: its layers, base first
 	Blobs   []Digest   `json:"blobs,omitempty"`   // blob digests: content store and stage are asked for them
 	All     bool       `json:"all,omitempty"`     // everything that is there
+
+	Models *ModelQuery `json:"models,omitempty"`
 }
 
 // Ask returns the query whose answer Diff needs to plan a.
@@ -123,6 +127,23 @@ func Ask(a Artifacts) Query {
 		}
 		for _, l := range i.Layers {
 			q.Blobs = append(q.Blobs, l.Digest, l.DiffID)
+		}
+	}
+	slices.Sort(q.Blobs)
+	q.Blobs = slices.Compact(q.Blobs)
+	q.Models = askModels(a.Models)
+	return q
+}
+
+func askModels(models []Model) *ModelQuery {
+	if len(models) == 0 {
+		return nil
+	}
+	q := &ModelQuery{}
+	for _, m := range models {
+		q.Names = append(q.Names, m.Name)
+		for _, f := range m.Files {
+			q.Blobs = append(q.Blobs, f.Digest)
 		}
 	}
 	slices.Sort(q.Blobs)

@@ -49,8 +49,11 @@ type Plan struct {
 	Images []ImagePlan `json:"images,omitempty"`
 	// Blobs are what must be in the stage, once each, in the order in which loading reads them.
 	Blobs []BlobPlan `json:"blobs,omitempty"`
-	Sizes Sizes      `json:"sizes"`
-	Keep  int        `json:"keep"` // how many former images stay reachable for a rollback
+	// Models in the order in which they are placed. Files are what must be in their stage, once each.
+	Models []ModelPlan `json:"models,omitempty"`
+	Files  []BlobPlan  `json:"files,omitempty"`
+	Sizes  Sizes       `json:"sizes"`
+	Keep   int         `json:"keep"` // how many former images stay reachable for a rollback
 	// Session names the push, From says who pushes; the receipt bears both.
 	Session string `json:"session"`
 	From    string `json:"from"`
@@ -72,6 +75,11 @@ type Sizes struct {
 func (p Plan) Nothing() bool {
 	for _, i := range p.Images {
 		if i.Action != ActionNothing {
+			return false
+		}
+	}
+	for _, m := range p.Models {
+		if m.Place != PlaceNothing {
 			return false
 		}
 	}

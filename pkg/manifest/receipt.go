@@ -36,8 +36,11 @@ type Receipt struct {
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished"`
 	Images   []Done    `json:"images,omitempty"`
-	Path     string    `json:"path,omitempty"` // where it lies on the host
-	Warnings []string  `json:"warnings,omitempty"`
+	// Repository is the folder of Models.
+	Repository string      `json:"repository,omitempty"`
+	Models     []DoneModel `json:"models,omitempty"`
+	Path       string      `json:"path,omitempty"` // where it lies on the host
+	Warnings   []string    `json:"warnings,omitempty"`
 }
 
 // Swept says what a clean-up removed from the stage.

@@ -46,36 +46,42 @@ func (s *SSH) carry(ctx context.Context, control *channel, k *call, p manifest.P
 	u := newUpload(s, control, p, src, ev)
 	uploaded := make(chan error, 1)
 	go func() { uploaded <- u.run(sending) }()
-	answered := make(chan error, 1)
-	var m wire.Message
+	answered := make(chan answer, 1)
 	go func() {
-		var err error
-		m, err = control.wait(ctx, k)
-		answered <- err
+		m, err := control.wait(ctx, k)
+		answered <- answer{m, err}
 	}()
 	select {
-	case err := <-answered:
+	case a := <-answered:
 		cancel(errAnswered)
-		<-uploaded
-		return m, err
+		<-uploaded //nolint:errcheck // whatever it says now, the agent's answer counts
+		return a.message, a.err
 	case err := <-uploaded:
 		if err != nil {
-			return m, s.giveUp(ctx, control, err, answered)
+			return wire.Message{}, s.giveUp(ctx, control, err, answered)
 		}
-		return m, <-answered
+		a := <-answered
+		return a.message, a.err
 	}
+}
+
+// answer is what the agent said to an apply.
+type answer struct {
+	message wire.Message
+	err     error
 }
 
 var errAnswered = errors.New("the agent has answered already")
 
 // giveUp ends the agent's apply because the upload failed, and says whose fault was first: an agent that fails stops
 // taking chunks, and then its reason counts.
-func (s *SSH) giveUp(ctx context.Context, control *channel, failed error, answered <-chan error) error {
+func (s *SSH) giveUp(ctx context.Context, control *channel, failed error, answered <-chan answer) error {
 	if control.send(wire.Message{Type: wire.TAbort}, nil) != nil {
 		return failed
 	}
 	select {
-	case err := <-answered:
+	case a := <-answered:
+		err := a.err
 		if k := manifest.KindOf(err); err != nil && k != manifest.KindInterrupted && k != manifest.KindInternal {
 			return err
 		}

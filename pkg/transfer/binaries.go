@@ -81,6 +81,9 @@ func (b *binaries) digests() (map[string]string, error) {
 }
 
 func (b *binaries) digest(goarch string) (string, error) {
+	if b.path == "" {
+		return agentbin.Digest("linux", goarch)
+	}
 	r, err := b.open(goarch)
 	if err != nil {
 		return "", err

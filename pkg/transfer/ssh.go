@@ -24,6 +24,8 @@ type SSHOptions struct {
 	Sudo       bool          // run the agent through sudo -n
 	StateDir   string        // folder there for stage and receipts; empty: the agent's choice
 	EngineHost string        // engine there, as unix://…; empty: the agent's search
+	NoEngine   bool          // only models are pushed: the host may have no engine
+	Repository string        // folder of models there; empty: no models are pushed
 	LockWait   time.Duration // how long to wait for another push; 0: fail at once
 	LimitRate  int64         // bytes per second, over all connections; 0: no limit
 	Version    string        // of this clara-push
@@ -93,6 +95,7 @@ func (s *SSH) greet(ctx context.Context) error {
 	hello := &wire.Hello{
 		Version: s.options.Version, From: s.from, Session: s.session, StateDir: s.options.StateDir,
 		EngineHost: s.options.EngineHost, LockWait: int64(s.options.LockWait / time.Second),
+		NoEngine: s.options.NoEngine, Repository: s.options.Repository,
 	}
 	m, err := c.call(ctx, wire.Message{Type: wire.THello, Hello: hello}, s.interim(s.options.Events, nil))
 	if err == nil && m.Welcome == nil {
@@ -175,6 +178,18 @@ func (s *SSH) Sweep(ctx context.Context, age time.Duration) (manifest.Swept, err
 		return manifest.Swept{}, s.unexpected(m)
 	}
 	return *m.Swept, nil
+}
+
+// RollbackModel puts back what the last placement of a model replaced.
+func (s *SSH) RollbackModel(ctx context.Context, model string) (manifest.DoneModel, error) {
+	m, err := s.request(ctx, wire.Message{Type: wire.TRollback, Model: model}, s.interim(s.options.Events, nil))
+	if err != nil {
+		return manifest.DoneModel{}, err
+	}
+	if m.Placed == nil {
+		return manifest.DoneModel{}, s.unexpected(m)
+	}
+	return *m.Placed, nil
 }
 
 func (s *SSH) request(ctx context.Context, m wire.Message, notify func(wire.Message)) (wire.Message, error) {

@@ -36,6 +36,7 @@ type upload struct {
 	raw     chan []byte // free buffers
 	encoded chan []byte
 
+	files     map[manifest.Digest]bool  // files of models, which are staged in a place of their own
 	sizes     map[manifest.Digest]int64 // of the blobs that are in the stage or on their way there
 	delivered atomic.Int64              // raw bytes acknowledged, or staged before
 	total     atomic.Int64              // raw bytes that the plan needs, as far as known
@@ -47,7 +48,10 @@ func newUpload(s *SSH, control *channel, p manifest.Plan, src Source, ev manifes
 		target: s, control: control, plan: p, src: src, events: ev, pace: newPace(workers),
 		pieces: make(chan *piece), ready: make(chan *piece, 2),
 		raw: make(chan []byte, rawBuffers), encoded: make(chan []byte, encodedBuffers),
-		sizes: map[manifest.Digest]int64{},
+		sizes: map[manifest.Digest]int64{}, files: map[manifest.Digest]bool{},
+	}
+	for _, f := range p.Files {
+		u.files[f.Digest] = true
 	}
 	for range rawBuffers {
 		u.raw <- nil
@@ -93,7 +97,7 @@ func (u *upload) readAll(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return u.readFiles(ctx)
 }
 
 func (u *upload) readImage(ctx context.Context, n int, ip manifest.ImagePlan) error {
@@ -241,7 +245,7 @@ func (u *upload) readChunk(ctx context.Context, d manifest.Descriptor, index int
 	if _, err := io.ReadFull(blob, buf); err != nil {
 		return sourceFailure(d, err)
 	}
-	return u.pass(ctx, &piece{raw: buf, dense: dense(d.MediaType), put: wire.Put{Digest: d.Digest, Index: index, Raw: size}})
+	return u.pass(ctx, &piece{raw: buf, dense: dense(d.MediaType), put: wire.Put{Digest: d.Digest, Index: index, Raw: size, Model: u.files[d.Digest]}})
 }
 
 // dense reports whether a blob of this media type is compressed already.

@@ -28,9 +28,9 @@ type Options struct {
 
 // Serve greets, then answers requests until its input ends, its client falls silent or it is told to end. Once an apply
 // is past its commit point, Serve returns only when that is finished.
-func Serve(ctx context.Context, in *os.File, out io.Writer, o Options) error {
+func Serve(ctx context.Context, in, out *os.File, o Options) error {
 	signal.Ignore(syscall.SIGPIPE) // a client that is gone must not end an apply past its commit point
-	if _, err := io.WriteString(out, wire.Greeting()); err != nil {
+	if _, err := out.WriteString(wire.Greeting()); err != nil {
 		return err
 	}
 	m, _, err := wire.Read(in, nil)
@@ -39,7 +39,7 @@ func Serve(ctx context.Context, in *os.File, out io.Writer, o Options) error {
 	}
 	switch {
 	case m.Type == wire.TJoin && m.Hello != nil:
-		return join(in, m.Hello)
+		return join(in, out, m.Hello)
 	case m.Type == wire.THello && m.Hello != nil:
 		ctx, end := signal.NotifyContext(ctx, syscall.SIGTERM)
 		defer end()
@@ -176,6 +176,8 @@ func (s *session) handle(ctx context.Context, m wire.Message, body []byte) error
 		s.work.Go(func() { s.inventory(ctx, m) })
 	case m.Type == wire.TSweep && m.Sweep != nil:
 		s.work.Go(func() { s.sweep(ctx, m) })
+	case m.Type == wire.TRollback:
+		s.work.Go(func() { s.rollback(ctx, m) })
 	case m.Type == wire.TApply && m.Plan != nil:
 		return s.apply(m)
 	case m.Type == wire.TPut && m.Put != nil:

@@ -120,7 +120,7 @@ func (s *session) serveData(c *net.UnixConn) {
 }
 
 // join is the other end of serveData: it lends its standard input and output to the session's agent.
-func join(in *os.File, hello *wire.Hello) error {
+func join(in, out *os.File, hello *wire.Hello) error {
 	if !sessionName.MatchString(hello.Session) {
 		return manifest.Fail(manifest.KindUsage, "agent", "the client gave no valid session")
 	}
@@ -139,7 +139,7 @@ func join(in *os.File, hello *wire.Hello) error {
 	}
 	defer c.Close()
 	u := c.(*net.UnixConn)
-	rights := syscall.UnixRights(int(in.Fd()), int(os.Stdout.Fd()))
+	rights := syscall.UnixRights(int(in.Fd()), int(out.Fd()))
 	if _, _, err := u.WriteMsgUnix([]byte{1}, rights, nil); err != nil {
 		return manifest.Fail(manifest.KindInternal, "agent", "hand the channel over: %w", err)
 	}

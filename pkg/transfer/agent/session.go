@@ -20,7 +20,10 @@ func (s *session) welcome(ctx context.Context) error {
 	if !sessionName.MatchString(s.hello.Session) {
 		return manifest.Fail(manifest.KindUsage, "agent", "the client gave no valid session")
 	}
-	host, err := loader.Open(ctx, loader.Options{EngineHost: s.hello.EngineHost, StateDir: s.hello.StateDir, Tool: s.options.Version})
+	host, err := loader.Open(ctx, loader.Options{
+		EngineHost: s.hello.EngineHost, StateDir: s.hello.StateDir, Tool: s.options.Version,
+		NoEngine: s.hello.NoEngine, Repository: s.hello.Repository,
+	})
 	if err != nil {
 		return err
 	}
@@ -76,13 +79,38 @@ func (s *session) sweep(ctx context.Context, m wire.Message) {
 	s.send(wire.Message{Type: wire.TSwept, ID: m.ID, Swept: &swept})
 }
 
+// rollback takes the last placement of a model back, under the lock.
+func (s *session) rollback(ctx context.Context, m wire.Message) {
+	lock, err := s.takeLock(ctx, s.host, m.ID)
+	if err != nil {
+		s.fail(m.ID, err)
+		return
+	}
+	defer lock.Release()
+	done, err := s.host.RollbackModel(ctx, m.Model)
+	if err != nil {
+		s.fail(m.ID, err)
+		return
+	}
+	s.send(wire.Message{Type: wire.TPlaced, ID: m.ID, Placed: &done})
+}
+
 // put keeps a chunk and acknowledges it on the channel it came by.
 func (s *session) put(out *wire.Writer, m wire.Message, body []byte) error {
 	p := m.Put
 	c := loader.Chunk{Index: p.Index, Codec: p.Codec, Raw: p.Raw, Sum: p.Sum, Body: body}
-	if err := s.host.Put(p.Digest, c); err != nil {
+	var err error
+	switch {
+	case len(p.Parts) > 0:
+		err = s.host.PutPack(p.Parts, c)
+	case p.Model:
+		err = s.host.PutFile(p.Digest, c)
+	default:
+		err = s.host.Put(p.Digest, c)
+	}
+	if err != nil {
 		return err
 	}
-	_, err := out.Send(wire.Message{Type: wire.TAck, ID: m.ID}, nil)
+	_, err = out.Send(wire.Message{Type: wire.TAck, ID: m.ID}, nil)
 	return err
 }

@@ -21,7 +21,8 @@ const (
 	TApply     Type = "apply"     // answered by events, then receipt
 	TBlob      Type = "blob"      // the next blob of an image, its size known; not answered
 	TEnd       Type = "end"       // no more blobs of an image; not answered
-	TPut       Type = "put"       // a chunk, in the body; answered by ack
+	TPut       Type = "put"       // a chunk or a pack, in the body; answered by ack
+	TRollback  Type = "rollback"  // put back what the last placement of a model replaced; answered by placed
 	TAbort     Type = "abort"     // give the running apply up: the client cannot go on
 	TSweep     Type = "sweep"     // answered by swept
 	TPing      Type = "ping"      // answered by pong
@@ -35,6 +36,7 @@ const (
 	TReceipt Type = "receipt"
 	TAck     Type = "ack"
 	TSwept   Type = "swept"
+	TPlaced  Type = "placed"
 	TPong    Type = "pong"
 	TFailure Type = "failure"
 )
@@ -52,6 +54,8 @@ type Message struct {
 	Put       *Put                `json:"put,omitempty"`
 	Event     *manifest.Event     `json:"event,omitempty"`
 	Receipt   *manifest.Receipt   `json:"receipt,omitempty"`
+	Model     string              `json:"model,omitempty"`
+	Placed    *manifest.DoneModel `json:"placed,omitempty"`
 	Sweep     *Sweep              `json:"sweep,omitempty"`
 	Swept     *manifest.Swept     `json:"swept,omitempty"`
 	Failure   *Failure            `json:"failure,omitempty"`
@@ -65,6 +69,8 @@ type Hello struct {
 	StateDir   string `json:"stateDir"`   // empty: the agent's own choice
 	EngineHost string `json:"engineHost"` // empty: the agent's own search
 	LockWait   int64  `json:"lockWait"`   // seconds to wait for a lock
+	NoEngine   bool   `json:"noEngine"`   // only models are pushed
+	Repository string `json:"repository"` // folder of models; empty: no models are pushed
 	Digest     bool   `json:"digest"`     // say the digest of the agent's own binary
 }
 
@@ -83,9 +89,12 @@ type Blob struct {
 	Descriptor manifest.Descriptor `json:"descriptor"`
 }
 
-// Put is one chunk of the blob Digest; the body holds it, encoded.
+// Put is one chunk of the blob Digest, or a pack: small files of models, the Parts, one behind the other. The body holds
+// it, encoded.
 type Put struct {
-	Digest manifest.Digest `json:"digest"`
+	Digest manifest.Digest `json:"digest,omitempty"`
+	Parts  []manifest.Part `json:"parts,omitempty"`
+	Model  bool            `json:"model,omitempty"` // the blob is a file of a model
 	Index  int             `json:"index"`
 	Codec  string          `json:"codec"` // "raw" or "zstd"
 	Raw    int64           `json:"raw"`   // bytes once decoded

@@ -1,0 +1,237 @@
+package loader
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+)
+
+// A step is one entry of a model changing, as the journal tells it. Paths are absolute; the entry's new state waits at
+// Fresh, its former one goes to Kept. Whether the step was made is seen at Live: it then has the inode of the new state.
+type step struct {
+	Model string    `json:"model"`
+	Entry string    `json:"entry"`
+	Op    operation `json:"op"`
+	Live  string    `json:"live"`
+	Fresh string    `json:"fresh"`
+	Kept  string    `json:"kept"`
+	Inode uint64    `json:"inode"` // of the new state; 0 for opOut
+	Mark  string    `json:"mark"`  // path whose time must be newest in the end
+	Newer time.Time `json:"newer"`
+	// Spent is a folder that has no use once the step was made; empty for none.
+	Spent string `json:"spent,omitempty"`
+}
+
+// operation is how a step is made.
+type operation string
+
+const (
+	opIn       operation = "in"       // Fresh is renamed to Live, where nothing is
+	opOut      operation = "out"      // Live is renamed to Kept
+	opExchange operation = "exchange" // Fresh and Live change places, then the former goes to Kept
+	opRenames  operation = "renames"  // Live to Kept, then Fresh to Live: there is a moment without the entry
+)
+
+func (r *repository) journalPath(model string) string {
+	return filepath.Join(r.own, "journal", model+".json")
+}
+
+// record writes the journal; from here on a crash is mended by replay.
+func (r *repository) record(s step) error {
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(r.journalPath(s.Model), raw, 0o600)
+}
+
+// flip makes the step, the only moment at which a live tree changes.
+func (s step) flip() error {
+	switch s.Op {
+	case opIn:
+		return moveNew(s.Fresh, s.Live)
+	case opOut:
+		return moveNew(s.Live, s.Kept)
+	case opExchange:
+		return swap(s.Fresh, s.Live)
+	}
+	if err := moveNew(s.Live, s.Kept); err != nil {
+		return err
+	}
+	return moveNew(s.Fresh, s.Live)
+}
+
+// made reports whether the step was made.
+func (s step) made() (bool, error) {
+	info, err := os.Lstat(s.Live)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return s.Op == opOut && exists(s.Kept), nil
+	case err != nil:
+		return false, err
+	}
+	return s.Inode != 0 && info.Sys().(*syscall.Stat_t).Ino == s.Inode, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// conclude brings a step that was made to its end: the former entry goes where it is kept, the time that old servers look
+// at is set, the journal is cleared. It may be called again after a crash.
+func (r *repository) conclude(s step) error {
+	if s.Op == opExchange && exists(s.Fresh) {
+		if err := moveNew(s.Fresh, s.Kept); err != nil {
+			return err
+		}
+	}
+	if s.Mark != "" {
+		if err := os.Chtimes(s.Mark, time.Time{}, s.Newer); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.RemoveAll(r.tree(s.Model)); err != nil {
+		return err
+	}
+	if s.Spent != "" {
+		if err := os.RemoveAll(s.Spent); err != nil {
+			return err
+		}
+	}
+	return os.Remove(r.journalPath(s.Model))
+}
+
+// discard forgets a step that was not made.
+func (r *repository) discard(s step) error {
+	if err := os.RemoveAll(r.tree(s.Model)); err != nil {
+		return err
+	}
+	if s.Spent == "" { // a placement: its record of what it would have replaced
+		if err := os.RemoveAll(filepath.Dir(s.Kept)); err != nil {
+			return err
+		}
+	}
+	return os.Remove(r.journalPath(s.Model))
+}
+
+// replay ends what a process that died left in the middle: a step that was made is concluded, one of two renames is
+// completed, any other forgotten. It returns a sentence for each. It runs before anything else, under the lock.
+func (r *repository) replay() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(r.own, "journal"))
+	if err != nil {
+		return nil, err
+	}
+	var said []string
+	for _, e := range entries {
+		text, err := r.replayOne(filepath.Join(r.own, "journal", e.Name()))
+		if err != nil {
+			return said, err
+		}
+		if text != "" {
+			said = append(said, text)
+		}
+	}
+	return said, r.clearTrees()
+}
+
+func (r *repository) replayOne(journal string) (string, error) {
+	raw, err := os.ReadFile(journal)
+	if err != nil {
+		return "", err
+	}
+	var s step
+	if err := json.Unmarshal(raw, &s); err != nil || r.journalPath(s.Model) != journal {
+		return "", os.Remove(journal) // the temporary file of a journal that was never written
+	}
+	made, err := s.made()
+	if err != nil {
+		return "", err
+	}
+	if !made && s.Op == opRenames && !exists(s.Live) && exists(s.Kept) && exists(s.Fresh) {
+		if err := moveNew(s.Fresh, s.Live); err != nil {
+			return "", err
+		}
+		made = true
+	}
+	if !made {
+		return "model " + s.Model + ": an interrupted change was taken back", r.discard(s)
+	}
+	newer, err := newest(r.live(s.Model, ""))
+	if err != nil {
+		return "", err
+	}
+	s.Newer = after(newer)
+	return "model " + s.Model + ": an interrupted change was completed", errors.Join(r.conclude(s), r.sync())
+}
+
+// clearTrees removes what was being built and never came to a journal.
+func (r *repository) clearTrees() error {
+	trees := filepath.Join(r.own, "trees")
+	entries, err := os.ReadDir(trees)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(trees, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// after is a time that is later than t for servers that compare whole seconds, and not before now.
+func after(t time.Time) time.Time {
+	now := time.Now()
+	if later := t.Add(time.Second); later.After(now) {
+		return later
+	}
+	return now
+}
+
+// newest is the newest time in the tree at root; zero when nothing is there.
+func newest(root string) (time.Time, error) {
+	var newest time.Time
+	err := filepath.WalkDir(root, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil && info.ModTime().After(newest) {
+			newest = info.ModTime()
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return newest, err
+}
+
+// inodeOf is the inode of an entry.
+func inodeOf(path string) (uint64, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Sys().(*syscall.Stat_t).Ino, nil
+}
+
+// stepOf chooses the operation for an entry that the live tree has or has not, and shall have or not.
+func (r *repository) stepOf(had, has bool) operation {
+	switch {
+	case !had:
+		return opIn
+	case !has:
+		return opOut
+	case r.exchange:
+		return opExchange
+	}
+	return opRenames
+}

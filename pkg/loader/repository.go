@@ -1,0 +1,188 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+)
+
+// A repository is a folder of models that Triton serves, and beside it, never in it, what clara-push needs: Triton takes
+// every folder in the repository for a model, but looks at nothing outside it. All of it is one file system, so that
+// entries change places in single steps. Everything lies in <parent>/.clara-push/<name of the repository>:
+//
+//	files/<hex>            a file on its way, written at its offsets; <hex>.done lists the chunks that are there
+//	trees/<model>          what will be exchanged with the live entry, and right after that the replaced one
+//	old/<model>/<receipt>  replaced entries that are kept for a rollback
+//	journal/<model>.json   a step that is under way
+//	digests/<model>.json   what the files of the live model hashed to, by size, times and inode
+type repository struct {
+	path     string // as it was named
+	real     string // without symbolic links
+	own      string // …/.clara-push/<name>
+	exchange bool   // the file system can exchange two entries in one step
+}
+
+// stageName is the folder beside a repository. Triton would take one below it for a model.
+const stageName = ".clara-push"
+
+var ownFolders = []string{"files", "trees", "old", "journal", "digests"}
+
+// openRepository finds the repository at path and makes sure that models can be placed there. Failures are KindPermission,
+// with the commands that mend it.
+func openRepository(path string) (*repository, error) {
+	r := &repository{path: path}
+	real, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return r, refuseRepository("the folder %s is not there", path).Advise("sudo mkdir -p %s && sudo chown %s %s", path, userName(), path)
+	}
+	if err != nil {
+		return r, refuseRepository("%w", err)
+	}
+	r.real = real
+	if err := r.checkFolder(real); err != nil {
+		return r, err
+	}
+	parent := filepath.Join(filepath.Dir(real), stageName)
+	r.own = filepath.Join(parent, filepath.Base(real))
+	if err := r.makeOwn(parent); err != nil {
+		return r, err
+	}
+	r.exchange = canExchange(filepath.Join(r.own, "trees"))
+	return r, nil
+}
+
+func refuseRepository(format string, args ...any) *manifest.Failure {
+	return manifest.Fail(manifest.KindPermission, "open repository", format, args...)
+}
+
+// checkFolder makes sure that dir is a directory in which this user may rename entries.
+func (r *repository) checkFolder(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return refuseRepository("%w", err)
+	}
+	if !info.IsDir() {
+		return refuseRepository("%s is not a directory", dir)
+	}
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return refuseRepository("%s may not write to %s: %w", userName(), dir, err).
+			Advise("push with --sudo, or give the user the right once: sudo chown %s %s", userName(), dir)
+	}
+	return nil
+}
+
+// makeOwn makes the folders beside the repository, for this user alone, on the same file system.
+func (r *repository) makeOwn(parent string) error {
+	mend := fmt.Sprintf("sudo install -d -m 0700 -o %s %s", userName(), parent)
+	if err := ownFolder(parent); err != nil {
+		return refuseRepository("the stage beside the repository cannot be used: %w", err).Advise("push with --sudo, or prepare it once: %s", mend)
+	}
+	for _, dir := range append([]string{""}, ownFolders...) {
+		if err := ownFolder(filepath.Join(r.own, dir)); err != nil {
+			return refuseRepository("the stage beside the repository cannot be used: %w", err).Advise("remove it on the host: %s", r.own)
+		}
+	}
+	same, err := sameDevice(r.real, r.own)
+	if err != nil {
+		return refuseRepository("%w", err)
+	}
+	if !same {
+		return refuseRepository("%s is a file system of its own, so nothing beside it can be moved into it in one step", r.real).
+			Advise("name a folder inside that file system as repository, for example %s, and let Triton serve that", filepath.Join(r.real, "models"))
+	}
+	return nil
+}
+
+// ownFolder makes dir for this user alone, or makes sure that it is: no link, nobody else's, writable by nobody else.
+func ownFolder(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !os.IsExist(err) {
+		return err
+	}
+	var st syscall.Stat_t
+	if err := syscall.Lstat(dir, &st); err != nil {
+		return &os.PathError{Op: "lstat", Path: dir, Err: err}
+	}
+	switch {
+	case st.Mode&syscall.S_IFMT != syscall.S_IFDIR:
+		return fmt.Errorf("%s is not a directory", dir)
+	case int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("%s belongs to user %d, not to this user", dir, st.Uid)
+	case st.Mode&0o022 != 0:
+		return fmt.Errorf("%s can be written by others", dir)
+	}
+	return nil
+}
+
+func sameDevice(a, b string) (bool, error) {
+	var sa, sb syscall.Stat_t
+	if err := syscall.Stat(a, &sa); err != nil {
+		return false, &os.PathError{Op: "stat", Path: a, Err: err}
+	}
+	if err := syscall.Stat(b, &sb); err != nil {
+		return false, &os.PathError{Op: "stat", Path: b, Err: err}
+	}
+	return sa.Dev == sb.Dev, nil
+}
+
+// noExchange, when set in the environment, makes clara-push do as if the file system could not exchange entries: for
+// tests, and for file systems that claim more than they keep.
+const noExchange = "CLARA_PUSH_NO_EXCHANGE"
+
+// canExchange tries in dir whether two entries can change places in one step.
+func canExchange(dir string) bool {
+	if os.Getenv(noExchange) != "" {
+		return false
+	}
+	a, errA := os.MkdirTemp(dir, "try-")
+	b, errB := os.MkdirTemp(dir, "try-")
+	defer os.Remove(a)
+	defer os.Remove(b)
+	return errA == nil && errB == nil && swap(a, b) == nil
+}
+
+// swap exchanges two entries in one step.
+func swap(a, b string) error {
+	if err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE); err != nil {
+		return &os.LinkError{Op: "exchange", Old: a, New: b, Err: err}
+	}
+	return nil
+}
+
+// moveNew renames from to to, which must not be there.
+func moveNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // a file system without flags
+		if _, e := os.Lstat(to); e == nil {
+			err = unix.EEXIST
+		} else {
+			err = os.Rename(from, to)
+		}
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
+// sync makes everything on the repository's file system durable.
+func (r *repository) sync() error {
+	f, err := os.Open(r.own)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.Syncfs(int(f.Fd()))
+}
+
+// live is the path of an entry of a model; of the model directory itself for an empty entry.
+func (r *repository) live(model, entry string) string {
+	return filepath.Join(r.real, model, filepath.FromSlash(entry))
+}
+
+func (r *repository) tree(model string) string { return filepath.Join(r.own, "trees", model) }

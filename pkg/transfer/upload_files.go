@@ -1,0 +1,96 @@
+package transfer
+
+import (
+	"context"
+	"io"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/transfer/wire"
+)
+
+// A pack holds at most so many bytes and files: enough that a round trip is nothing beside it, little enough that several
+// are on their way at once.
+const (
+	packBytes = 1 << 20
+	packFiles = 1024
+)
+
+// readFiles reads the files of models that are not staged yet: small ones into packs, larger ones chunk by chunk.
+func (u *upload) readFiles(ctx context.Context) error {
+	p := &pack{}
+	for _, f := range u.plan.Files {
+		var err error
+		if f.Size <= manifest.SmallFile {
+			err = u.readSmall(ctx, f, p)
+		} else {
+			err = u.readLarge(ctx, f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return u.flush(ctx, p)
+}
+
+func (u *upload) readLarge(ctx context.Context, f manifest.BlobPlan) error {
+	u.pace.newBlob()
+	for _, r := range missing(f.Size, f.Staged) {
+		if err := u.readRange(ctx, f.Descriptor, r, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pack is one being filled.
+type pack struct {
+	buf   []byte
+	parts []manifest.Part
+}
+
+func (u *upload) readSmall(ctx context.Context, f manifest.BlobPlan, p *pack) error {
+	if len(f.Staged) > 0 {
+		return nil
+	}
+	if len(p.buf)+int(f.Size) > packBytes || len(p.parts) == packFiles {
+		if err := u.flush(ctx, p); err != nil {
+			return err
+		}
+	}
+	if p.parts == nil {
+		buf, err := take(ctx, u.raw)
+		if err != nil {
+			return err
+		}
+		p.buf = buf[:0]
+		if cap(buf) < packBytes {
+			p.buf = make([]byte, 0, packBytes)
+		}
+	}
+	r, err := u.src.Open(ctx, f.Descriptor, 0)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	at := len(p.buf)
+	p.buf = p.buf[:at+int(f.Size)]
+	if _, err := io.ReadFull(r, p.buf[at:]); err != nil {
+		return sourceFailure(f.Descriptor, err)
+	}
+	p.parts = append(p.parts, manifest.Part{Digest: f.Digest, Size: f.Size})
+	return atEnd(r, f.Descriptor, span{0, manifest.Chunks(f.Size)})
+}
+
+// flush sends what p holds. A pack of empty files alone has nothing to send in its body, so it gets one byte.
+func (u *upload) flush(ctx context.Context, p *pack) error {
+	if p.parts == nil {
+		return nil
+	}
+	raw := int64(len(p.buf))
+	if raw == 0 {
+		p.buf = append(p.buf, 0)
+	}
+	piece := &piece{raw: p.buf, put: wire.Put{Parts: p.parts, Raw: int64(len(p.buf))}}
+	*p = pack{}
+	return u.pass(ctx, piece)
+}
