@@ -106,7 +106,17 @@ The lab runs in %s until Ctrl-C. In another terminal:
   docker -H %s images
 
 Users on the host: root; clara, who may use the engine; guest, who may not.
-`, l.Dir, source.Host(), program, strings.Join(args, " "), h.Dest(), h.Config, h.Name, h.Engine.Host())
+`, l.Dir, source.Host(), program, quoted(args), h.Dest(), h.Config, h.Name, h.Engine.Host())
+}
+
+// quoted joins the arguments so that every shell takes them as they are.
+func quoted(args []string) string {
+	for i, a := range args {
+		if strings.ContainsAny(a, "[]*?~ ") {
+			args[i] = "'" + a + "'"
+		}
+	}
+	return strings.Join(args, " ")
 }
 
 func exists(path string) error {
