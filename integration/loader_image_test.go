@@ -113,11 +113,12 @@ func makeImage(t testing.TB, ref string, c codec, keep bool, layers ...[]byte) *
 // describe writes configuration and manifest for the layers and platform as they are.
 func (i *handmade) describe(t testing.TB, keep bool) {
 	t.Helper()
-	config := ocispec.Image{Platform: i.Platform, RootFS: ocispec.RootFS{Type: "layers", DiffIDs: i.DiffIDs()}}
+	created := time.Unix(1700000000, 0).UTC()
+	config := ocispec.Image{Created: &created, Platform: i.Platform, RootFS: ocispec.RootFS{Type: "layers", DiffIDs: i.DiffIDs()}}
 	config.Config.Cmd = []string{"/sleeper"}
 	config.Config.Volumes = map[string]struct{}{"/data": {}}
 	for range i.Layers {
-		config.History = append(config.History, ocispec.History{CreatedBy: "test"})
+		config.History = append(config.History, ocispec.History{Created: &created, CreatedBy: "test"})
 	}
 	raw, err := json.Marshal(config)
 	must(t, err)

@@ -31,16 +31,19 @@ var landingEngines = map[lab.Kind]*lab.Engine{}
 // eachEngine runs f as a subtest on every kind of engine.
 func eachEngine(t *testing.T, f func(t *testing.T, l *landing)) {
 	for _, kind := range append(slices.Clone(lab.Dockers), lab.Podman) {
-		t.Run(string(kind), func(t *testing.T) {
-			lab.Need(t, kind)
-			if landingEngines[kind] == nil {
-				e, err := theLab(t).Engine(context.Background(), kind, lab.EngineOptions{})
-				lab.Skip(t, err)
-				landingEngines[kind] = e
-			}
-			f(t, land(t, landingEngines[kind]))
-		})
+		t.Run(string(kind), func(t *testing.T) { f(t, landOn(t, kind)) })
 	}
+}
+
+func landOn(t *testing.T, kind lab.Kind) *landing {
+	t.Helper()
+	lab.Need(t, kind)
+	if landingEngines[kind] == nil {
+		e, err := theLab(t).Engine(context.Background(), kind, lab.EngineOptions{})
+		lab.Skip(t, err)
+		landingEngines[kind] = e
+	}
+	return land(t, landingEngines[kind])
 }
 
 func land(t *testing.T, e *lab.Engine) *landing {
@@ -393,13 +396,13 @@ func TestLoaderKeepers(t *testing.T) {
 func TestLoaderStaleContainers(t *testing.T) {
 	program := sleeperTar(t)
 	eachEngine(t, func(t *testing.T, l *landing) {
-		if l.store == manifest.StorePodman {
-			t.Skip("the docker command cannot start containers on podman 4")
-		}
 		first := makeImage(t, "app:1", "gzip", true, program, l.tarOf(t, 100))
 		l.push(t, manifest.Options{}, first)
-		id, err := l.engine.Docker(t.Context(), "run", "-d", "--network", "none", "app:1")
+		id, err := l.engine.Docker(t.Context(), "create", "--network", "none", "app:1")
 		must(t, err)
+		resp, err := l.engine.HTTP().Post("http://engine/containers/"+id+"/start", "", nil) // the docker command cannot on podman 4
+		must(t, err)
+		resp.Body.Close()
 		_, err = l.engine.Docker(t.Context(), "create", "--network", "none", "app:1") // never started
 		must(t, err)
 		second := makeImage(t, "app:1", "gzip", true, program, l.tarOf(t, 100))

@@ -177,8 +177,12 @@ func (e *Engine) available(ctx context.Context, img *Image) error {
 		return e.failed("inspect "+img.ID, err)
 	}
 	for _, m := range r.Manifests {
-		if m.Kind == image.ManifestKindImage && !m.Available && fits(m.Descriptor, img.Platform) {
-			img.Missing = append(img.Missing, m.Descriptor.Digest)
+		d := m.Descriptor
+		if d.Platform == nil && m.ImageData != nil {
+			d.Platform = &m.ImageData.Platform
+		}
+		if m.Kind == image.ManifestKindImage && !m.Available && (d.Platform == nil || fits(d, img.Platform)) {
+			img.Missing = append(img.Missing, d.Digest)
 		}
 	}
 	return nil

@@ -168,22 +168,23 @@ func (l *loading) compose(a *thinArchive) error {
 }
 
 // judge adds what only the loading knows to a failure of the engine: that it lacks what it was just sent is no reason to plan
-// again; of a layer that was left out the diffID is named, too.
+// again; of a layer that was left out the diffID is named, too; when nobody can tell which, all that were left out are.
 func (l *loading) judge(err error) error {
 	var f *manifest.Failure
 	if !errors.As(err, &f) || f.Kind != manifest.KindStale {
 		return err
 	}
 	g := *f
-	g.Absent = slices.Clone(f.Absent)
-	for _, d := range f.Absent {
-		if l.sent[d] {
-			return manifest.Fail(manifest.KindEngine, "load "+l.plan.Image.Ref, "the engine does not have blob %s, which it was just sent: %w", d, f.Err)
+	g.Absent = nil
+	vague := l.host.engine.Content() == nil && l.applying.plan.Store == manifest.StoreContainerd
+	for _, layer := range l.plan.Layers {
+		if !l.sent[layer.Digest] && !l.sent[layer.DiffID] && (vague || slices.Contains(f.Absent, layer.Digest)) {
+			g.Absent = append(g.Absent, layer.Digest, layer.DiffID)
 		}
-		for _, layer := range l.plan.Layers {
-			if layer.Digest == d && layer.DiffID != d {
-				g.Absent = append(g.Absent, layer.DiffID)
-			}
+	}
+	for _, d := range f.Absent {
+		if l.sent[d] && len(g.Absent) == 0 {
+			return manifest.Fail(manifest.KindEngine, "load "+l.plan.Image.Ref, "the engine does not have blob %s, which it was just sent: %w", d, f.Err)
 		}
 	}
 	return &g

@@ -41,7 +41,7 @@ func (h *Host) prove(ctx context.Context, id string, ip manifest.ImagePlan, ev m
 		}
 		proof = append(proof, fmt.Sprintf("manifest %s is the planned one", ip.Manifest.Digest))
 	}
-	if store == manifest.StoreContainerd {
+	if h.engine.Content() != nil {
 		proof = append(proof, "all blobs that its manifest names are in the engine's store")
 	}
 	if err := h.engine.TryCreate(ctx, img.ID, ip.Image.Platform); err != nil {
