@@ -76,9 +76,10 @@ func dockerVersion(program string) version {
 	}
 	var v version
 	out, _ := exec.Command(program, "--version").Output()
-	fmt.Sscanf(string(out), "Docker version %s", &v.text)
-	v.text = strings.TrimSuffix(v.text, ",")
-	fmt.Sscanf(v.text, "%d.", &v.major)
+	_, rest, _ := strings.Cut(string(out), "Docker version ")
+	v.text, _, _ = strings.Cut(rest, ",")
+	first, _, _ := strings.Cut(v.text, ".")
+	v.major, _ = strconv.Atoi(first) // 0 for what does not say it: nothing is known against it
 	versions.Store(program, v)
 	return v
 }

@@ -122,7 +122,7 @@ func (l *Lab) onClose(f func() error) {
 	}
 	l.mu.Unlock()
 	if closed {
-		f()
+		_ = f()
 	}
 }
 

@@ -67,7 +67,7 @@ func (p *process) stop(grace time.Duration) error {
 		return nil
 	}
 	if p.running() {
-		syscall.Kill(p.pid(), syscall.SIGTERM)
+		_ = syscall.Kill(p.pid(), syscall.SIGTERM) // it may have ended just now
 	}
 	select {
 	case <-p.done:
@@ -83,7 +83,7 @@ func (p *process) kill() error {
 		return nil
 	}
 	if p.running() {
-		syscall.Kill(-p.pid(), syscall.SIGKILL)
+		_ = syscall.Kill(-p.pid(), syscall.SIGKILL)
 	}
 	select {
 	case <-p.done:
@@ -101,7 +101,7 @@ func (p *process) await(limit time.Duration, ready func() error) error {
 			return nil
 		}
 		if !p.running() {
-			return fmt.Errorf("%s ended at start: %v\n%s", p.name, p.err, p.tail())
+			return fmt.Errorf("%s ended at start: %w\n%s", p.name, p.err, p.tail())
 		}
 	}
 	return errors.Join(fmt.Errorf("%s is not ready after %v: %w\n%s", p.name, limit, last, p.tail()), p.kill())

@@ -114,7 +114,7 @@ func (s *SSHD) Stop() error {
 	children := s.Children()
 	err := s.proc.stop(5 * time.Second)
 	for _, pid := range children {
-		syscall.Kill(pid, syscall.SIGKILL)
+		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	return err
 }

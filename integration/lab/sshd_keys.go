@@ -107,6 +107,8 @@ func penalizes(sshd string) bool {
 	if !ok {
 		return false
 	}
-	fmt.Sscanf(string(v), "%d.%d", &major, &minor)
+	if _, err := fmt.Sscanf(string(v), "%d.%d", &major, &minor); err != nil {
+		return false
+	}
 	return major > 9 || major == 9 && minor >= 8
 }
