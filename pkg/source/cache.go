@@ -21,7 +21,7 @@ const (
 )
 
 // reserve is the room on the file system that the cache never takes.
-const reserve = 256 << 20
+const reserve = 64 << 20
 
 // tempPrefix begins the name of a file that is not complete.
 const tempPrefix = "tmp-"

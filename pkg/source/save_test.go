@@ -321,8 +321,6 @@ func waitForSave(o *saveOrigin) {
 	s := o.runs[len(o.runs)-1]
 	o.mu.Unlock()
 	<-s.done
-	s.mu.Lock() // until all have been told
-	s.mu.Unlock()
 }
 
 func inCache(t *testing.T, dir string) []string {

@@ -68,12 +68,9 @@ func (s *saving) find(d manifest.Digest) *growing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.blobs[d]
-	if g == nil {
-		return nil
-	}
 	select {
 	case <-s.done:
-		if !g.isWhole() {
+		if g != nil && !g.isWhole() {
 			return nil
 		}
 	default:
@@ -87,9 +84,9 @@ func (s *saving) run(ctx context.Context, save func(context.Context) (io.ReadClo
 	if ctx.Err() != nil {
 		err = interrupted(ctx)
 	}
-	close(s.done)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer close(s.done)
 	for d, g := range s.blobs {
 		if err == nil && !g.isWhole() {
 			err = integrity("the engine's docker save has no layer %s", d)
@@ -215,14 +212,10 @@ func blobDigest(name string) (manifest.Digest, bool) {
 func (s *saving) awaited(d manifest.Digest) *growing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g := s.blobs[d]
-	if g == nil {
-		return nil
+	if g := s.blobs[d]; g != nil && !g.hasBegun() {
+		return g
 	}
-	if g.hasBegun() {
-		return nil
-	}
-	return g
+	return nil
 }
 
 // spool writes a layer into the cache while it is hashed. g is what it is thought to be, nil when nobody knows.
@@ -352,7 +345,7 @@ func (s *saving) keepConfig(raw []byte) error {
 	return nil
 }
 
-// release waits for the end of the save, whose context must have ended or which is over, and closes its files.
+// release waits for the end of the save, whose context must have ended unless it is over, and closes its files.
 func (s *saving) release() {
 	<-s.done
 	s.mu.Lock()
