@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -101,7 +102,7 @@ func (p *process) await(limit time.Duration, ready func() error) error {
 			return nil
 		}
 		if !p.running() {
-			return fmt.Errorf("%s ended at start: %w\n%s", p.name, p.err, p.tail())
+			return fmt.Errorf("%s ended at start: %w\n%s", p.name, cmp.Or(p.err, errors.New("exit status 0")), p.tail())
 		}
 	}
 	return errors.Join(fmt.Errorf("%s is not ready after %v: %w\n%s", p.name, limit, last, p.tail()), p.kill())

@@ -102,7 +102,7 @@ func killMarked(dir string) {
 		}
 		for _, pid := range doomed {
 			if pid > 1 && pid != os.Getpid() {
-				syscall.Kill(pid, syscall.SIGKILL)
+				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 		}
 		time.Sleep(20 * time.Millisecond)

@@ -43,7 +43,7 @@ func (c *conn) end(reset bool) {
 	close(c.gone)
 	for _, s := range []*net.TCPConn{c.client, c.target} {
 		if s != nil && reset {
-			s.SetLinger(0)
+			_ = s.SetLinger(0)
 		}
 		if s != nil {
 			s.Close()
@@ -130,7 +130,7 @@ func (p *Proxy) deliver(c *conn, q *transit, dst *net.TCPConn) {
 			return
 		}
 		if parcel.end == io.EOF {
-			dst.CloseWrite()
+			_ = dst.CloseWrite() // the receiver may be gone
 			return
 		}
 		if parcel.end != nil {

@@ -206,7 +206,9 @@ func TestProxyNoTarget(t *testing.T) {
 		}
 		c.Close()
 	}
-	if p.Close() != nil || p.Close() != nil {
-		t.Error("close fails")
+	for i := range 2 {
+		if err := p.Close(); err != nil {
+			t.Errorf("close %d: %v", i+1, err)
+		}
 	}
 }
