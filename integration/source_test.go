@@ -440,3 +440,32 @@ func TestSourceRegistry(t *testing.T) {
 	readAll(t, s, a.Images[0])
 	t.Logf("read about twice in %v", time.Since(began))
 }
+
+// A cache folder that is too small is told before the engine is asked to save, and when an archive turns out too large.
+func TestSourceCacheTooSmall(t *testing.T) {
+	e := source(t, lab.Docker2010)
+	spec := sourceImage("source-small:1", 140)
+	spec.Base = lab.Layer{Size: 80 << 20, Seed: 140}
+	build(t, e, spec)
+	dir := filepath.Join(theLab(t).Dir, "small-cache")
+	lab.Skip(t, theLab(t).SmallFS(dir, 128))
+	p := newTap(t, e, nil)
+	s, a := opened(t, images.Options{Engine: p.Host(), CacheDir: dir}, spec.Name)
+	if _, err := readBlob(t.Context(), s, a.Images[0].Config, 0); manifest.KindOf(err) != manifest.KindSpace {
+		t.Errorf("a save that does not fit: %s: %v", manifest.KindOf(err), err)
+	}
+	if p.saves() != 0 {
+		t.Errorf("the engine saved all the same")
+	}
+	plain := filepath.Join(t.TempDir(), "plain.tar")
+	if _, err := e.Docker(t.Context(), "save", "-o", plain, spec.Name); err != nil {
+		t.Fatal(err)
+	}
+	_, err := images.Open(t.Context(), []string{packed(t, plain, "zstd", "-1qk")}, images.Options{CacheDir: dir})
+	if manifest.KindOf(err) != manifest.KindSpace {
+		t.Errorf("an archive that does not fit: %s: %v", manifest.KindOf(err), err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "layers", "*")); len(left) != 0 {
+		t.Errorf("left in the cache: %v", left)
+	}
+}
