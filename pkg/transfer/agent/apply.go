@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 	"github.com/clara-push/clara-push/pkg/transfer/wire"
@@ -55,13 +56,24 @@ func (s *session) carryOut(ctx context.Context, m wire.Message, r *run) (manifes
 	if err != nil {
 		return receipt, err
 	}
-	for _, b := range plan.Blobs {
-		if err := s.host.Drop(b.Digest); err != nil {
-			receipt.Warnings = append(receipt.Warnings, "the stage was not cleared: "+err.Error())
-		}
+	if err := s.clear(plan); err != nil {
+		receipt.Warnings = append(receipt.Warnings, "the stage was not cleared: "+err.Error())
 	}
 	_, _ = s.host.Sweep(ctx, sweepAge) // what others left long ago; theirs to miss, not this push's to fail for
 	return receipt, nil
+}
+
+// clear drops what the stage has of the plan's images, also of those that did not have to be loaded any more: an earlier
+// push may have ended between loading and naming.
+func (s *session) clear(p manifest.Plan) error {
+	var errs []error
+	for _, i := range p.Images {
+		errs = append(errs, s.host.Drop(i.Image.Config.Digest), s.host.Drop(i.Image.Manifest.Digest))
+		for _, l := range i.Image.Layers {
+			errs = append(errs, s.host.Drop(l.Digest))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // commit notes that the apply must be finished from now on, whether or not its client stays.
