@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 )
@@ -37,7 +38,7 @@ func (e *Engine) TryCreate(ctx context.Context, id string, p manifest.Platform) 
 	opts := client.ContainerCreateOptions{
 		Config: &container.Config{
 			Image: id, Cmd: []string{"clara-push-proof"}, Entrypoint: []string{}, NetworkDisabled: true,
-			Labels: map[string]string{"clara-push": "proof"},
+			Labels: map[string]string{proofLabel: "proof"},
 		},
 		HostConfig: &container.HostConfig{NetworkMode: "none"},
 	}
@@ -48,8 +49,31 @@ func (e *Engine) TryCreate(ctx context.Context, id string, p manifest.Platform) 
 	if err != nil {
 		return e.failed("create a container", err)
 	}
-	ctx = context.WithoutCancel(ctx) // never leave it behind
-	if _, err := e.cli.ContainerRemove(ctx, made.ID, client.ContainerRemoveOptions{RemoveVolumes: true, Force: true}); err != nil {
+	return e.removeProof(context.WithoutCancel(ctx), made.ID) // never leave it behind
+}
+
+// proofLabel marks the containers that TryCreate makes.
+const proofLabel = "clara-push"
+
+// RemoveProofs removes the containers that TryCreate left behind when its process was killed.
+func (e *Engine) RemoveProofs(ctx context.Context) error {
+	left := make(client.Filters).Add("label", proofLabel+"=proof").Add("status", "created")
+	list, err := e.cli.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: left})
+	if err != nil {
+		return e.failed("list containers", err)
+	}
+	for _, c := range list.Items {
+		if err := e.removeProof(ctx, c.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeProof removes a container with its volumes. That it is gone already is no error.
+func (e *Engine) removeProof(ctx context.Context, id string) error {
+	_, err := e.cli.ContainerRemove(ctx, id, client.ContainerRemoveOptions{RemoveVolumes: true, Force: true})
+	if err != nil && !cerrdefs.IsNotFound(err) {
 		return e.failed("remove the container made for the proof", err)
 	}
 	return nil
