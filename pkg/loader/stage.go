@@ -158,7 +158,7 @@ func soundChunks(dir string, buf []byte) ([]int, error) {
 	return chunks, nil
 }
 
-// Drop removes the blob from the stage.
+// Drop removes the blob from the stage, unless another process holds it: that one counts on its chunks and will drop it.
 func (s *Stage) Drop(d manifest.Digest) error {
 	dir, err := s.hold(d, false)
 	if err != nil {
@@ -166,10 +166,13 @@ func (s *Stage) Drop(d manifest.Digest) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err = os.RemoveAll(dir)
-	s.held[d].Close()
+	f := s.held[d]
+	defer f.Close()
 	delete(s.held, d)
-	return err
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		return nil
+	}
+	return os.RemoveAll(dir)
 }
 
 // Space is the room in the stage.

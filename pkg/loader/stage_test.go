@@ -185,3 +185,28 @@ func TestSweepLeavesWhatIsHeldOrYoung(t *testing.T) {
 	check("free", 0, 1, 0)
 	check("empty", 0, 0, 0)
 }
+
+func TestDropLeavesWhatAnotherProcessHolds(t *testing.T) {
+	_, d, chunks := testBlob(t)
+	dir := t.TempDir()
+	var stages [2]*Stage
+	for i := range stages {
+		s, err := openStage(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if err := s.Put(d.Digest, chunks[i]); err != nil {
+			t.Fatal(err)
+		}
+		stages[i] = s
+	}
+	for i, left := range []int{1, 0} {
+		if err := stages[i].Drop(d.Digest); err != nil {
+			t.Fatal(err)
+		}
+		if entries, _ := os.ReadDir(filepath.Join(dir, "partial")); len(entries) != left {
+			t.Errorf("after drop %d: %d blobs, want %d", i, len(entries), left)
+		}
+	}
+}

@@ -66,6 +66,7 @@ type push struct {
 	dst     Target
 	options Options
 	pause   *backoff.ExponentialBackOff
+	applied *manifest.Plan // what the last attempt began to apply
 	losses  int
 	stale   int
 
@@ -109,11 +110,27 @@ func (p *push) once(ctx context.Context) (Result, error) {
 		return r, err
 	}
 	r.Plan, err = manifest.Diff(artifacts, r.Inventory, p.options.Plan)
-	if err != nil || p.options.DryRun || r.Plan.Nothing() {
+	if err != nil || p.options.DryRun {
 		return r, err
 	}
-	p.options.Events.Say(manifest.StepPlan, "", describe(r.Plan))
-	r.Receipt, err = p.dst.Apply(ctx, r.Plan, p.src, p.watch)
+	return p.apply(ctx, r)
+}
+
+// apply carries r.Plan out. Where nothing is to do, two things may be left of attempts that were broken off when they were
+// done but for it: the receipt of an attempt of this push, and chunks in the stage.
+func (p *push) apply(ctx context.Context, r Result) (Result, error) {
+	plan := r.Plan
+	switch {
+	case !plan.Nothing():
+		p.applied = &plan
+		p.options.Events.Say(manifest.StepPlan, "", describe(plan))
+	case p.applied != nil:
+		r.Plan = *p.applied
+	case len(r.Inventory.Staged) == 0:
+		return r, nil
+	}
+	var err error
+	r.Receipt, err = p.dst.Apply(ctx, plan, p.src, p.watch)
 	return r, err
 }
 
