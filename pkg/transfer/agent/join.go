@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -21,19 +22,17 @@ import (
 
 // listen lets data channels join this session until close.
 func (s *session) listen(host *loader.Host) error {
-	dir, path, err := socketPath(host.Dir(), s.hello.Session)
+	dir, err := openRun(host.Dir())
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
 	sweepSockets(dir)
-	_ = os.Remove(path) // of a lost connection of this session; takeOver has seen its process end
-	l, err := net.Listen("unix", path)
+	l, err := listenAt(dir, s.hello.Session)
 	if err != nil {
 		return manifest.Fail(manifest.KindPermission, "agent", "listen for data channels: %w", err)
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	path = filepath.Join(runDir(host.Dir()), s.hello.Session)
+	path := filepath.Join(runDir(host.Dir()), s.hello.Session)
 	ours, _ := os.Lstat(path)
 	s.hangUp = func() {
 		l.Close()
@@ -42,19 +41,42 @@ func (s *session) listen(host *loader.Host) error {
 			os.Remove(path)
 		}
 	}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go s.serveData(c.(*net.UnixConn))
-		}
-	}()
+	go s.accept(l)
 	return nil
 }
 
-// youth is how old a socket must be to count as abandoned when nobody answers: it may just be in the making.
+// fresh ends the name of a socket on which nobody listens yet.
+const fresh = ".new"
+
+// listenAt makes the session's socket, in the place of one that a lost connection of this session may have left. It
+// appears under its name when it is listened on, so that one which nobody answers is dead.
+func listenAt(dir *os.File, session string) (*net.UnixListener, error) {
+	path := inFolder(dir, session)
+	_ = os.Remove(path + fresh)
+	l, err := net.Listen("unix", path+fresh)
+	if err != nil {
+		return nil, err
+	}
+	u := l.(*net.UnixListener)
+	u.SetUnlinkOnClose(false)
+	if err := os.Rename(path+fresh, path); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return u, nil
+}
+
+func (s *session) accept(l *net.UnixListener) {
+	for {
+		c, err := l.AcceptUnix()
+		if err != nil {
+			return
+		}
+		go s.serveData(c)
+	}
+}
+
+// youth is how old a fresh socket must be to count as abandoned.
 const youth = time.Minute
 
 // sweepSockets removes the sockets of agents that were killed.
@@ -62,10 +84,10 @@ func sweepSockets(dir *os.File) {
 	entries, _ := dir.ReadDir(-1)
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || time.Since(info.ModTime()) < youth {
+		if err != nil || strings.HasSuffix(e.Name(), fresh) && time.Since(info.ModTime()) < youth {
 			continue
 		}
-		path := fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), e.Name())
+		path := inFolder(dir, e.Name())
 		c, err := net.Dial("unix", path)
 		switch {
 		case err == nil:
@@ -78,17 +100,21 @@ func sweepSockets(dir *os.File) {
 
 func runDir(state string) string { return filepath.Join(state, "run") }
 
-// socketPath names the session's socket through a handle of its folder, for a socket's own path must be short. The folder
-// is this user's alone.
-func socketPath(state, session string) (*os.File, string, error) {
+// openRun opens the folder of the sockets, which is this user's alone.
+func openRun(state string) (*os.File, error) {
 	if err := os.MkdirAll(runDir(state), 0o700); err != nil {
-		return nil, "", manifest.Fail(manifest.KindPermission, "agent", "%w", err)
+		return nil, manifest.Fail(manifest.KindPermission, "agent", "%w", err)
 	}
 	dir, err := os.Open(runDir(state))
 	if err != nil {
-		return nil, "", manifest.Fail(manifest.KindPermission, "agent", "%w", err)
+		return nil, manifest.Fail(manifest.KindPermission, "agent", "%w", err)
 	}
-	return dir, fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), session), nil
+	return dir, nil
+}
+
+// inFolder names a socket through a handle of its folder, for a socket's own path must be short.
+func inFolder(dir *os.File, name string) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name)
 }
 
 // serveData keeps the chunks that come by one data channel.
@@ -128,12 +154,12 @@ func join(in, out *os.File, hello *wire.Hello) error {
 	if err != nil {
 		return err
 	}
-	dir, path, err := socketPath(state, hello.Session)
+	dir, err := openRun(state)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	c, err := net.Dial("unix", path)
+	c, err := net.Dial("unix", inFolder(dir, hello.Session))
 	if err != nil {
 		return manifest.Fail(manifest.KindConnect, "agent", "the session has ended: %w", err)
 	}
