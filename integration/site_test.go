@@ -32,7 +32,9 @@ type site struct {
 	blobs    int64    // bytes of files in the new image's large layers
 	whole    int64    // bytes on the wire of a push that nothing disturbs
 	took     time.Duration
-	papers   int // receipts on the host when it was reset last
+	head     time.Duration // of it, before the first chunk
+	tail     time.Duration // of it, past the commit point
+	papers   int           // receipts on the host when it was reset last
 }
 
 // newSite starts a host of kind to, builds the old and the new image on a source of kind from, pushes the old one, and
@@ -42,7 +44,6 @@ func newSite(t *testing.T, from, to lab.Kind, new lab.ImageSpec) *site {
 	h := newHost(t, to, lab.HostOptions{})
 	install(t, program(t), h)
 	s := &site{client: newClient(t, source(t, from), h), ref: new.Name}
-	s.relink(t, link.Options{Rate: lineRate})
 	build(t, s.Engine, lab.ImageSpec{Name: s.ref, Message: "old", Base: lab.Layer{Size: 1 << 20, Seed: new.Base.Seed}})
 	s.pushed(s.ref)
 	s.old = diffIDs(t, h.Engine, s.ref)
@@ -55,13 +56,27 @@ func newSite(t *testing.T, from, to lab.Kind, new lab.ImageSpec) *site {
 	}
 	s.pushed(s.ref) // fills the client's cache
 	s.reset(t)
-	r := s.pushed(s.ref)
-	s.whole, s.took = r.Up, r.Took
+	s.relink(t, link.Options{Rate: lineRate})
+	s.measure(t)
 	s.means(t, "new")
 	s.settled(t)
 	s.reset(t)
-	t.Logf("undisturbed: %s on the wire for %s, %v", mb(s.whole), mb(s.blobs), s.took.Round(10*time.Millisecond))
 	return s
+}
+
+// measure learns what a push takes that nothing disturbs.
+func (s *site) measure(t *testing.T) {
+	t.Helper()
+	r := s.start("image", "--json", "-v", s.ref, "target")
+	r.sent(256<<10, time.Minute)
+	s.head = time.Since(r.began)
+	r.until(committed, time.Minute)
+	commit := time.Since(r.began)
+	res := r.wait()
+	res.exits(t, 0)
+	s.whole, s.took, s.tail = res.Up, res.Took, res.Took-commit
+	t.Logf("undisturbed: %s on the wire for %s; %.1f s before the first chunk, %.1f s to the commit point, %.1f s after",
+		mb(s.whole), mb(s.blobs), s.head.Seconds(), (commit - s.head).Seconds(), s.tail.Seconds())
 }
 
 // relink replaces the line by a new one on another port.

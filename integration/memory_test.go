@@ -1,0 +1,76 @@
+//go:build linux
+
+package integration
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/clara-push/clara-push/integration/lab"
+	"github.com/clara-push/clara-push/integration/meter"
+)
+
+// memoryLimit is what each end may take at most, in bytes.
+const memoryLimit = 150e6
+
+// A layer passes through both ends in small pieces, however large it is, and arrives right.
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	size := int64(600 << 20)
+	if full() {
+		size = 5 << 30
+	}
+	const ref = "huge:1"
+	docker2010 := newEngine(t, lab.Docker2010, lab.EngineOptions{})
+	build(t, docker2010, lab.ImageSpec{Name: ref, Base: lab.Layer{Content: lab.Half, Size: size, Seed: 750, Dir: "huge"}})
+	sum := sumOf(t, docker2010, ref)
+	archive := filepath.Join(theLab(t).Dir, "huge.tar")
+	docker(t, docker2010, "save", "-o", archive, ref)
+	t.Cleanup(func() { os.Remove(archive) })
+
+	t.Run("graphdriver source", func(t *testing.T) {
+		passesSmall(t, newClient(t, docker2010, newHost(t, lab.Docker2010, lab.HostOptions{})), ref, ref, sum)
+	})
+	t.Run("archive", func(t *testing.T) {
+		passesSmall(t, newClient(t, nil, newHost(t, lab.ModernGraphdriver, lab.HostOptions{})), archive, ref, sum)
+	})
+	t.Run("containerd source", func(t *testing.T) {
+		modern := newEngine(t, lab.ModernContainerd, lab.EngineOptions{})
+		docker(t, modern, "load", "-i", archive)
+		passesSmall(t, newClient(t, modern, newHost(t, lab.ModernContainerd, lab.HostOptions{})), ref, ref, sum)
+	})
+}
+
+// passesSmall pushes an image and watches the memory of the client and of all agents together.
+func passesSmall(t *testing.T, c *client, image, ref, sum string) {
+	install(t, program(t), c.Host)
+	c.Limit = 20 * time.Minute
+	r := c.start("image", "--json", "-v", image, "target")
+	watch := meter.WatchMemory(func() []int { return []int{r.Cmd.Process.Pid} }, func() []int { return agentsOf(c.Host) })
+	res := r.wait()
+	peaks := watch.Stop()
+	res.parse(t)
+	res.exits(t, 0)
+	// The kernel's own account of the client has its very last moments, too.
+	peaks[0] = max(peaks[0], res.PeakKiB<<10)
+	t.Logf("peak memory: client %s, agents %s; %s sent in %v", mb(peaks[0]), mb(peaks[1]), mb(res.Up), res.Took.Round(100*time.Millisecond))
+	for n, who := range []string{"client", "agents"} {
+		if peaks[n] == 0 {
+			t.Errorf("the memory of the %s was not seen", who)
+		}
+		if peaks[n] > memoryLimit {
+			t.Errorf("the %s took %s of memory, at most %s are allowed", who, mb(peaks[n]), mb(memoryLimit))
+		}
+	}
+	if got := sumOf(t, c.Host.Engine, ref); got != sum {
+		t.Errorf("on the host a container sums its files up to %s, want %s", got, sum)
+	}
+}
+
+// sumOf has a container of the image sum up its files.
+func sumOf(t *testing.T, e *lab.Engine, ref string) string {
+	t.Helper()
+	return docker(t, e, "run", "--rm", "--network", "none", ref, "/hello", "sum", "/huge")
+}
