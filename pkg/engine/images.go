@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 	cerrdefs "github.com/containerd/errdefs"
@@ -219,12 +220,15 @@ func (e *Engine) failed(step string, err error) error {
 	case ctxEnded(err):
 		return err
 	case cerrdefs.IsNotFound(err):
-		return manifest.Fail(manifest.KindNotFound, step, "%s", manifest.Plain(err.Error()))
+		return manifest.Fail(manifest.KindNotFound, step, "%s", manifest.Plain(words(err)))
 	case client.IsErrConnectionFailed(err):
 		return e.unreachable(err)
 	}
-	return classify(step, err.Error())
+	return classify(step, words(err))
 }
+
+// words are the engine's own, without what the client library says before them.
+func words(err error) string { return strings.TrimPrefix(err.Error(), "Error response from daemon: ") }
 
 // diffIDs returns the layers of an inspected image; nil when one of them is no digest.
 func diffIDs(fs image.RootFS) []manifest.Digest {

@@ -16,6 +16,9 @@ import (
 // lastWords is how long an engine that stopped reading has to say why.
 const lastWords = 15 * time.Second
 
+// piece is how many bytes of an archive are sent at once.
+const piece = 256 << 10
+
 // Load sends the archive r, which carries no names, and returns the ID of the image that was loaded; it is empty when the
 // engine did not tell it. No platform is asked for: an engine that is asked for one tells less about what it lacks.
 //
@@ -63,7 +66,7 @@ func exchange(conn net.Conn, req *http.Request, src *source) (string, error) {
 		answered <- answer{id, err}
 	}()
 	go func() {
-		w := bufio.NewWriterSize(conn, 256<<10)
+		w := bufio.NewWriterSize(conn, piece)
 		wrote <- errors.Join(req.Write(w), w.Flush())
 	}()
 	select {
@@ -123,6 +126,11 @@ func (s *source) Read(p []byte) (int, error) {
 		s.err = err
 	}
 	return n, err
+}
+
+// WriteTo spares the 32 KiB pieces, and system calls, that net/http would send a body in.
+func (s *source) WriteTo(w io.Writer) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{s}, make([]byte, piece))
 }
 
 func (s *source) close() {
