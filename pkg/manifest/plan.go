@@ -69,6 +69,7 @@ type Sizes struct {
 	// Stage and Engine are the room needed on the host.
 	Stage  int64 `json:"stage"`
 	Engine int64 `json:"engine"`
+	Models int64 `json:"models,omitempty"` // beside the repository of models
 }
 
 // Nothing reports whether the host has everything already.
@@ -88,7 +89,7 @@ func (p Plan) Nothing() bool {
 
 // ChunkSize is how many raw bytes of a blob travel and are kept as one chunk; only the last of a blob is smaller. Part of
 // the protocol.
-const ChunkSize int64 = 4 << 20
+const ChunkSize int64 = 2 << 20
 
 // Chunks is how many chunks a blob of size bytes has. An empty blob has none.
 func Chunks(size int64) int {

@@ -26,6 +26,7 @@ type channel struct {
 	w      *wire.Writer
 	stderr *tail
 	wrote  *atomic.Int64 // bytes of frames, counted over all channels
+	flow   flow          // bytes that this channel has swallowed
 
 	mu     sync.Mutex
 	next   uint64
@@ -103,7 +104,7 @@ func (c *channel) start(ctx context.Context, command string, limit *limiter) (*b
 		}
 		return nil, c.notStarted(printed, err)
 	}
-	c.w = wire.NewWriter(limit.wrap(stdin))
+	c.w = wire.NewWriter(limit.wrap(c.flow.wrap(stdin)))
 	return in, nil
 }
 

@@ -13,8 +13,7 @@ import (
 // piece is one chunk on its way through the upload: read, then encoded, then sent.
 type piece struct {
 	put   wire.Put
-	raw   []byte // from the pool of raw buffers; nil once encoded smaller
-	body  []byte // what is sent: raw, or encoded in a buffer from the other pool
+	body  []byte // what is sent, in a buffer of the upload's
 	dense bool   // its blob is compressed already
 }
 
@@ -23,7 +22,8 @@ type piece struct {
 type encoder struct {
 	pace *pace
 	zstd *zstd.Encoder
-	made level // what zstd is for
+	made level  // what zstd is for
+	into []byte // where the next chunk is encoded; it takes the place of the chunk's buffer when that pays
 }
 
 var zstdLevels = [levels]zstd.EncoderLevel{levelFastest: zstd.SpeedFastest, levelDefault: zstd.SpeedDefault, levelBetter: zstd.SpeedBetterCompression}
@@ -45,32 +45,37 @@ func (e *encoder) at(l level) (*zstd.Encoder, error) {
 // worthwhile is the largest share of a chunk's size at which sending it encoded pays.
 const worthwhile = 0.97
 
-// encode fills in p's body, codec and sum. Into is where encoded bytes go; it is returned with p when it was not used.
-func (e *encoder) encode(p *piece, into []byte) (unused []byte, err error) {
+// encode fills in p's codec and sum, and encodes its body where that pays.
+func (e *encoder) encode(p *piece) error {
 	l := e.pace.level()
 	if p.dense {
 		l = levelRaw
 	}
-	p.put.Codec, p.body = "raw", p.raw
+	p.put.Codec = "raw"
 	if l != levelRaw {
-		into, err = e.shrink(p, l, into)
+		if err := e.shrink(p, l); err != nil {
+			return err
+		}
 	}
 	p.put.Sum = xxhash.Sum64(p.body)
-	return into, err
+	return nil
 }
 
 // shrink replaces p's body by an encoded one when that is smaller.
-func (e *encoder) shrink(p *piece, l level, into []byte) (unused []byte, err error) {
+func (e *encoder) shrink(p *piece, l level) error {
 	z, err := e.at(l)
 	if err != nil {
-		return into, err
+		return err
+	}
+	if e.into == nil {
+		e.into = make([]byte, 0, bufferSize)
 	}
 	began := time.Now()
-	out := z.EncodeAll(p.raw, into[:0])
-	e.pace.encoded(l, len(p.raw), len(out), time.Since(began))
-	if float64(len(out)) > worthwhile*float64(len(p.raw)) {
-		return out, nil
+	out := z.EncodeAll(p.body, e.into[:0])
+	e.pace.encoded(l, len(p.body), len(out), time.Since(began))
+	if float64(len(out)) <= worthwhile*float64(len(p.body)) {
+		p.put.Codec = "zstd"
+		e.into, p.body = p.body, out
 	}
-	p.put.Codec, p.body = "zstd", out
-	return nil, nil
+	return nil
 }

@@ -3,7 +3,6 @@ package transfer
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,9 +16,10 @@ import (
 // One channel carries at most the SSH window of 2 MiB for each round trip, and one TCP connection slows down at each lost
 // packet; but on a thin clean line every further connection costs.
 type fleet struct {
-	u     *upload
-	group *errgroup.Group
-	ctx   context.Context
+	u      *upload
+	group  *errgroup.Group
+	ctx    context.Context
+	landed context.CancelFunc // there is nothing left to carry
 
 	mu      sync.Mutex
 	ships   []*ship
@@ -31,15 +31,17 @@ type ship struct {
 	conn    *dial.Conn
 	own     bool // conn was made for this ship
 	channel *channel
-	turn    sync.Mutex    // one frame at a time is written, and timed
-	busy    atomic.Int64  // nanoseconds spent writing
-	bytes   atomic.Int64  // written
+	slots   chan struct{} // one for each chunk that may wait for its acknowledgement
 	retired chan struct{} // closed when the ship shall take no more
+}
+
+func newShip(conn *dial.Conn, c *channel, own bool) *ship {
+	return &ship{conn: conn, own: own, channel: c, slots: make(chan struct{}, inFlight), retired: make(chan struct{})}
 }
 
 const (
 	smallUpload  = 1 << 20 // up to here the control channel does: a data channel costs two round trips and a process
-	inFlight     = 2       // chunks of one channel that may wait for their acknowledgement
+	inFlight     = 4       // chunks of one channel that may wait for their acknowledgement
 	maxShips     = 8
 	maxLongFat   = 4       // more pay only against loss
 	sshWindow    = 2 << 20 // OpenSSH's window for one channel
@@ -51,33 +53,36 @@ func newFleet(u *upload) *fleet { return &fleet{u: u} }
 // run sends until the upload has no more chunks and all are acknowledged.
 func (f *fleet) run(ctx context.Context) error {
 	f.group, f.ctx = errgroup.WithContext(ctx)
+	steering, landed := context.WithCancel(f.ctx)
+	defer landed()
+	f.landed = landed
 	s := f.u.plan.Sizes
 	if s.Send <= smallUpload && s.Unknown == 0 {
-		f.sail(&ship{conn: f.u.target.first, channel: f.u.control, retired: make(chan struct{})})
+		f.sail(newShip(f.u.target.first, f.u.control, false))
 		return f.group.Wait()
 	}
-	first, err := f.launch(f.u.target.first, false)
+	defer f.scrap()
+	first, err := f.launch(f.ctx, f.u.target.first, false)
 	if err != nil {
 		return err
 	}
 	f.sail(first)
-	done := make(chan struct{})
-	go f.steer(done)
-	err = f.group.Wait()
-	close(done)
-	f.scrap()
-	return err
+	f.group.Go(func() error {
+		f.steer(steering)
+		return nil
+	})
+	return f.group.Wait()
 }
 
 // launch opens a data channel on conn.
-func (f *fleet) launch(conn *dial.Conn, own bool) (*ship, error) {
+func (f *fleet) launch(ctx context.Context, conn *dial.Conn, own bool) (*ship, error) {
 	t := f.u.target
 	h := wire.Hello{Session: t.session, StateDir: t.options.StateDir}
-	c, err := t.start.data(f.ctx, conn, t.limit, &t.wire, h)
+	c, err := t.start.data(ctx, conn, t.limit, &t.wire, h)
 	if err != nil {
 		return nil, err
 	}
-	return &ship{conn: conn, own: own, channel: c, retired: make(chan struct{})}, nil
+	return newShip(conn, c, own), nil
 }
 
 // sail lets s take chunks.
@@ -85,17 +90,24 @@ func (f *fleet) sail(s *ship) {
 	f.mu.Lock()
 	f.ships = append(f.ships, s)
 	f.mu.Unlock()
-	for range inFlight {
-		f.group.Go(func() error { return f.carry(s) })
-	}
+	f.group.Go(func() error { return f.carry(s) })
 }
 
-// carry sends one chunk after the other and waits for each to be acknowledged.
+// carry sends one chunk after the other. It takes one only when it can be written at once: a chunk that waits for a slow
+// ship would be missed by the fast ones.
 func (f *fleet) carry(s *ship) error {
 	for {
 		select {
+		case s.slots <- struct{}{}:
+		case <-s.retired:
+			return nil
+		case <-f.ctx.Done():
+			return context.Cause(f.ctx)
+		}
+		select {
 		case p, more := <-f.u.ready:
 			if !more {
+				f.landed()
 				return nil
 			}
 			if err := f.deliver(s, p); err != nil {
@@ -109,18 +121,22 @@ func (f *fleet) carry(s *ship) error {
 	}
 }
 
+// deliver writes one chunk and leaves it to a goroutine to wait for its acknowledgement.
 func (f *fleet) deliver(s *ship, p *piece) error {
-	s.turn.Lock()
 	began := time.Now()
 	k, err := s.channel.begin(wire.Message{Type: wire.TPut, Put: &p.put}, p.body, nil)
-	took := time.Since(began)
-	s.turn.Unlock()
 	if err != nil {
 		return err
 	}
-	s.busy.Add(int64(took))
-	s.bytes.Add(int64(len(p.body)))
-	f.u.pace.sent(s.channel, len(p.body), took)
+	f.u.pace.sent(s.channel, len(p.body), time.Since(began))
+	f.group.Go(func() error {
+		defer func() { <-s.slots }()
+		return f.acknowledged(s, p, k)
+	})
+	return nil
+}
+
+func (f *fleet) acknowledged(s *ship, p *piece, k *call) error {
 	m, err := s.channel.wait(f.ctx, k)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -24,11 +25,25 @@ type pace struct {
 	encoders int
 	speed    [levels]float64 // raw bytes that one encoder takes
 	ratio    [levels]float64 // raw bytes for each encoded one
-	link     map[*channel]float64
+	link     map[*channel]spell
 	passed   int // chunks that passed uncompressed since the last that did not
 }
 
-var usualRatio = [levels]float64{levelRaw: 1, levelFastest: 2.7, levelDefault: 3.1, levelBetter: 3.36}
+// spell is what a channel has carried of late, and the seconds that took: what lies back counts less and less.
+type spell struct{ bytes, seconds float64 }
+
+// memory is after how many seconds of sending a measurement counts half.
+const memory = 1.0
+
+// enough is how many seconds of sending tell something: the first bytes are swallowed by buffers.
+const enough = 0.05
+
+func (s spell) add(bytes int, took time.Duration) spell {
+	fade := math.Exp2(-took.Seconds() / memory)
+	return spell{s.bytes*fade + float64(bytes), s.seconds*fade + took.Seconds()}
+}
+
+var usualRatio = [levels]float64{levelRaw: 1, levelFastest: 2.5, levelDefault: 2.65, levelBetter: 2.72}
 
 // newPace starts with what was measured on system libraries and programs; each chunk corrects it.
 func newPace(encoders int) *pace {
@@ -36,7 +51,7 @@ func newPace(encoders int) *pace {
 		encoders: encoders,
 		speed:    [levels]float64{levelFastest: 270e6, levelDefault: 170e6, levelBetter: 48e6},
 		ratio:    usualRatio,
-		link:     map[*channel]float64{},
+		link:     map[*channel]spell{},
 	}
 }
 
@@ -65,14 +80,11 @@ func (p *pace) encoded(l level, raw, out int, took time.Duration) {
 	}
 }
 
-// sent notes how long a channel took to swallow bytes. Short writes are swallowed by buffers and tell nothing.
+// sent notes how long a channel took to swallow bytes.
 func (p *pace) sent(c *channel, bytes int, took time.Duration) {
-	if bytes < 256<<10 || took <= 0 {
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.link[c] = blend(p.link[c], float64(bytes)/took.Seconds())
+	p.link[c] = p.link[c].add(bytes, took)
 }
 
 // gone forgets a channel that takes no more.
@@ -85,14 +97,21 @@ func (p *pace) gone(c *channel) {
 // rateLocked is what all channels together carry; 0 before anything was measured.
 func (p *pace) rateLocked() float64 {
 	var sum float64
-	for _, r := range p.link {
-		sum += r
+	for _, s := range p.link {
+		if s.seconds >= enough {
+			sum += s.bytes / s.seconds
+		}
 	}
 	return sum
 }
 
-// gain is how much faster a harder level must be to be worth its work.
-const gain = 1.15
+// A harder level must be so much faster to be worth its work. Where the encoders have ease times the speed that is asked
+// of them its work is not felt, and little is enough.
+const (
+	gain   = 1.15
+	little = 1.01
+	ease   = 2
+)
 
 // retry is after how many chunks that did not shrink one is tried again: a layer may hold both kinds of files.
 const retry = 16
@@ -128,8 +147,9 @@ func (p *pace) level() level {
 func (p *pace) bestLocked(link float64) level {
 	best, most := levelRaw, link
 	for l := levelFastest; l < levels; l++ {
-		rate := min(float64(p.encoders)*p.speed[l], link*p.ratio[l])
-		if rate > most*gain {
+		able := float64(p.encoders) * p.speed[l]
+		rate := min(able, link*p.ratio[l])
+		if rate > most*gain || rate > most*little && able > ease*rate {
 			best, most = l, rate
 		}
 	}

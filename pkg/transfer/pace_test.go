@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
 func TestPaceFollowsTheLink(t *testing.T) {
@@ -22,7 +24,7 @@ func TestPaceFollowsTheLink(t *testing.T) {
 		p := newPace(2)
 		c := &channel{}
 		if tt.link > 0 {
-			for range 20 {
+			for range 200 {
 				p.sent(c, 1e6, time.Duration(1e6/tt.link*1e9))
 			}
 		}
@@ -54,7 +56,7 @@ func TestPaceStopsCompressingWhatDoesNotShrinkAndTriesAgain(t *testing.T) {
 }
 
 func TestMissing(t *testing.T) {
-	const size = 5*(4<<20) + 1 // six chunks
+	const size = 5*manifest.ChunkSize + 1 // six chunks
 	tests := []struct {
 		staged []int
 		want   []span

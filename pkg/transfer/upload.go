@@ -14,10 +14,11 @@ import (
 	"github.com/clara-push/clara-push/pkg/transfer/wire"
 )
 
-// How many chunks are in memory at once: raw ones, and encoded ones that wait for a channel or for its acknowledgement.
+// A chunk owns one buffer from its reading to its acknowledgement, so this is how many are in memory at once: enough for
+// every channel to be busy.
 const (
-	rawBuffers     = 6
-	encodedBuffers = 10
+	buffers    = 28
+	bufferSize = wire.MaxBody
 )
 
 // upload brings the missing chunks of one plan to the stage. One goroutine reads blobs in the order in which the host
@@ -31,10 +32,9 @@ type upload struct {
 	pace    *pace
 	fleet   *fleet
 
-	pieces  chan *piece // read, to be encoded
-	ready   chan *piece // encoded, to be sent
-	raw     chan []byte // free buffers
-	encoded chan []byte
+	pieces chan *piece // read, to be encoded
+	ready  chan *piece // encoded, to be sent
+	free   chan []byte // buffers; nil for one that was never needed yet
 
 	files     map[manifest.Digest]bool  // files of models, which are staged in a place of their own
 	sizes     map[manifest.Digest]int64 // of the blobs that are in the stage or on their way there
@@ -47,17 +47,13 @@ func newUpload(s *SSH, control *channel, p manifest.Plan, src Source, ev manifes
 	u := &upload{
 		target: s, control: control, plan: p, src: src, events: ev, pace: newPace(workers),
 		pieces: make(chan *piece), ready: make(chan *piece, 2),
-		raw: make(chan []byte, rawBuffers), encoded: make(chan []byte, encodedBuffers),
-		sizes: map[manifest.Digest]int64{}, files: map[manifest.Digest]bool{},
+		free: make(chan []byte, buffers), sizes: map[manifest.Digest]int64{}, files: map[manifest.Digest]bool{},
 	}
 	for _, f := range p.Files {
 		u.files[f.Digest] = true
 	}
-	for range rawBuffers {
-		u.raw <- nil
-	}
-	for range encodedBuffers {
-		u.encoded <- nil
+	for range buffers {
+		u.free <- nil
 	}
 	u.fleet = newFleet(u)
 	u.total.Store(p.Sizes.Send + p.Sizes.Staged)
@@ -234,18 +230,15 @@ func sourceFailure(d manifest.Descriptor, err error) error {
 
 func (u *upload) readChunk(ctx context.Context, d manifest.Descriptor, index int, blob io.Reader) error {
 	size := manifest.ChunkLen(d.Size, index)
-	buf, err := take(ctx, u.raw)
+	buf, err := u.buffer(ctx)
 	if err != nil {
 		return err
-	}
-	if int64(cap(buf)) < size {
-		buf = make([]byte, size)
 	}
 	buf = buf[:size]
 	if _, err := io.ReadFull(blob, buf); err != nil {
 		return sourceFailure(d, err)
 	}
-	return u.pass(ctx, &piece{raw: buf, dense: dense(d.MediaType), put: wire.Put{Digest: d.Digest, Index: index, Raw: size, Model: u.files[d.Digest]}})
+	return u.pass(ctx, &piece{body: buf, dense: dense(d.MediaType), put: wire.Put{Digest: d.Digest, Index: index, Raw: size, Model: u.files[d.Digest]}})
 }
 
 // dense reports whether a blob of this media type is compressed already.
@@ -266,19 +259,8 @@ func (u *upload) pass(ctx context.Context, p *piece) error {
 func (u *upload) encode(ctx context.Context) error {
 	e := &encoder{pace: u.pace}
 	for p := range u.pieces {
-		into, err := take(ctx, u.encoded)
-		if err != nil {
+		if err := e.encode(p); err != nil {
 			return err
-		}
-		unused, err := e.encode(p, into)
-		if err != nil {
-			return err
-		}
-		if p.put.Codec == "zstd" {
-			u.raw <- p.raw
-			p.raw = nil
-		} else {
-			u.encoded <- unused
 		}
 		select {
 		case u.ready <- p:
@@ -291,18 +273,18 @@ func (u *upload) encode(ctx context.Context) error {
 
 // done gives p's buffer back and counts it as delivered.
 func (u *upload) done(p *piece) {
-	if p.raw != nil {
-		u.raw <- p.raw
-	} else {
-		u.encoded <- p.body
-	}
+	u.free <- p.body
 	u.events.Sent(u.delivered.Add(p.put.Raw), u.total.Load(), u.target.Wire())
 }
 
-func take(ctx context.Context, from chan []byte) ([]byte, error) {
+// buffer waits for a free buffer and returns it empty.
+func (u *upload) buffer(ctx context.Context) ([]byte, error) {
 	select {
-	case b := <-from:
-		return b, nil
+	case b := <-u.free:
+		if b == nil {
+			b = make([]byte, bufferSize)
+		}
+		return b[:0], nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

@@ -58,14 +58,11 @@ func (u *upload) readSmall(ctx context.Context, f manifest.BlobPlan, p *pack) er
 		}
 	}
 	if p.parts == nil {
-		buf, err := take(ctx, u.raw)
+		buf, err := u.buffer(ctx)
 		if err != nil {
 			return err
 		}
-		p.buf = buf[:0]
-		if cap(buf) < packBytes {
-			p.buf = make([]byte, 0, packBytes)
-		}
+		p.buf = buf
 	}
 	r, err := u.src.Open(ctx, f.Descriptor, 0)
 	if err != nil {
@@ -90,7 +87,7 @@ func (u *upload) flush(ctx context.Context, p *pack) error {
 	if raw == 0 {
 		p.buf = append(p.buf, 0)
 	}
-	piece := &piece{raw: p.buf, put: wire.Put{Parts: p.parts, Raw: int64(len(p.buf))}}
+	piece := &piece{body: p.buf, put: wire.Put{Parts: p.parts, Raw: int64(len(p.buf))}}
 	*p = pack{}
 	return u.pass(ctx, piece)
 }
