@@ -24,7 +24,7 @@ type options struct {
 	runs                        int
 	large, thin, lossy          int64 // MB
 	program                     string
-	quick                       bool
+	quick, show                 bool
 }
 
 func main() {
@@ -50,6 +50,7 @@ func parseFlags() options {
 	flag.Int64Var(&o.lossy, "lossy", 16, "size of the layer on the lossy lines in MB")
 	flag.StringVar(&o.program, "program", "", "clara-push to measure (default: build it)")
 	flag.BoolVar(&o.quick, "quick", false, "one run each, small images, loopback and the thin line only")
+	flag.BoolVar(&o.show, "show", false, "let clara-push tell each step, with the seconds since its start")
 	flag.Parse()
 	if o.quick {
 		o.runs, o.large, o.thin = 1, 256, 64

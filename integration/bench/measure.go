@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,7 +112,7 @@ func (w *world) start(commands []*exec.Cmd) ([]*bytes.Buffer, error) {
 	}()
 	for n, c := range commands {
 		said[n] = &bytes.Buffer{}
-		c.Stderr = said[n]
+		c.Stderr = w.listener(said[n])
 		if n+1 < len(commands) {
 			from, to, err := os.Pipe()
 			if err != nil {
@@ -131,6 +132,25 @@ func (w *world) start(commands []*exec.Cmd) ([]*bytes.Buffer, error) {
 		}
 	}
 	return said, nil
+}
+
+// listener returns where a command's talk goes: into the buffer, and with -show to standard error as well.
+func (w *world) listener(said *bytes.Buffer) io.Writer {
+	if !w.options.show {
+		return said
+	}
+	return io.MultiWriter(said, &clocked{to: os.Stderr, began: time.Now()})
+}
+
+// clocked puts the seconds since began before what is written at once.
+type clocked struct {
+	to    io.Writer
+	began time.Time
+}
+
+func (c *clocked) Write(p []byte) (int, error) {
+	_, err := fmt.Fprintf(c.to, "%8.2f  %s\n", time.Since(c.began).Seconds(), bytes.TrimSpace(p))
+	return len(p), err
 }
 
 func wait(commands []*exec.Cmd, said []*bytes.Buffer) error {

@@ -119,7 +119,7 @@ func (w *world) enter(ctx context.Context, argv ...string) *exec.Cmd {
 }
 
 func (w *world) claraPush(ctx context.Context, config, ref string) *exec.Cmd {
-	cmd := w.enter(ctx, w.program, "image", "-q", "-F", config, "--cache-dir", w.cache, ref, hostAlias)
+	cmd := w.enter(ctx, w.program, "image", "-v", "-F", config, "--cache-dir", w.cache, ref, hostAlias)
 	cmd.Env = append(os.Environ(), "DOCKER_HOST="+w.source.Host(), "DOCKER_CONTEXT=")
 	return cmd
 }
