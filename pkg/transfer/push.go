@@ -196,6 +196,7 @@ func givenUp(lost error) error {
 
 // afterStale notes what the host turned out not to have.
 func (p *push) afterStale(stale error) error {
+	p.applied = nil // the host has told that nothing came of it
 	p.stale++
 	if p.stale > maxStale {
 		return manifest.Fail(manifest.KindEngine, "push", "the host kept changing under the push: %w", stale).
