@@ -4,6 +4,7 @@ package integration
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -49,22 +50,19 @@ func arrived(t testing.TB, c *client, ref, message string) {
 		t.Errorf("%s on %s has manifest %s, want %s", ref, c.Host.Engine.Name, got.Manifest, want.Manifest)
 	}
 	runs(t, c.Host.Engine, ref, message)
-	if n := leftovers(t, c.Host); n != 0 {
-		t.Errorf("%d blobs are left in the stage", n)
+	for _, d := range append(append(want.Blobs, want.DiffIDs...), want.Config, want.Manifest) {
+		if d != "" && exists(filepath.Join(stage(c.Host), strings.TrimPrefix(d, "sha256:"))) {
+			t.Errorf("blob %s of %s is left in the stage", d, ref)
+		}
 	}
 }
 
 // stage is where a host keeps chunks of pushes by root.
 func stage(h *lab.Host) string { return h.VarLib + "/clara-push/partial" }
 
-// leftovers counts the blobs in the host's stage.
-func leftovers(t testing.TB, h *lab.Host) int {
-	t.Helper()
-	all, err := os.ReadDir(stage(h))
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
-	return len(all)
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // removeAll removes all names of a repository, and with the last one the images.
@@ -79,4 +77,14 @@ func removeAll(t testing.TB, e *lab.Engine, repository string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// leftovers counts the blobs in the host's stage.
+func leftovers(t testing.TB, h *lab.Host) int {
+	t.Helper()
+	all, err := os.ReadDir(stage(h))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return len(all)
 }
