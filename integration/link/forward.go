@@ -51,6 +51,15 @@ func (c *conn) end(reset bool) {
 	}
 }
 
+// finish tells the receiver how the sender's side has ended.
+func (c *conn) finish(dst *net.TCPConn, end error) {
+	if end != io.EOF {
+		c.reset()
+		return
+	}
+	_ = dst.CloseWrite() // the receiver may be gone
+}
+
 // wait sleeps; it returns false at once when the connection ends.
 func (c *conn) wait(d time.Duration) bool {
 	if d <= 0 {
@@ -78,6 +87,10 @@ type parcel struct {
 
 // forward moves bytes of one direction from src over the line to dst. It returns when src ends or the connection does.
 func (p *Proxy) forward(c *conn, dir int, src, dst *net.TCPConn) {
+	if l := p.lines[dir]; l.rate == 0 && l.delay == 0 {
+		p.relay(c, dir, src, dst)
+		return
+	}
 	q := &transit{room: make(chan struct{}, 1), filled: make(chan struct{}, 1)}
 	var wg sync.WaitGroup
 	wg.Go(func() { p.deliver(c, q, dst) })
@@ -97,6 +110,28 @@ func (p *Proxy) forward(c *conn, dir int, src, dst *net.TCPConn) {
 		}
 	}
 	wg.Wait()
+}
+
+// relay is forward for a link without limits, which must not cost more than it has to.
+func (p *Proxy) relay(c *conn, dir int, src, dst *net.TCPConn) {
+	buf := make([]byte, p.lines[dir].readSize())
+	for p.pass(c) {
+		n, err := src.Read(buf)
+		if n > 0 {
+			p.count(dir, n)
+			if !p.pass(c) {
+				return
+			}
+			if _, werr := dst.Write(buf[:n]); werr != nil {
+				c.reset()
+				return
+			}
+		}
+		if err != nil {
+			c.finish(dst, err)
+			return
+		}
+	}
 }
 
 // pass waits until the link is no black hole.
@@ -129,12 +164,8 @@ func (p *Proxy) deliver(c *conn, q *transit, dst *net.TCPConn) {
 		if !ok || !c.wait(time.Until(parcel.arrive)) || !p.pass(c) {
 			return
 		}
-		if parcel.end == io.EOF {
-			_ = dst.CloseWrite() // the receiver may be gone
-			return
-		}
 		if parcel.end != nil {
-			c.reset()
+			c.finish(dst, parcel.end)
 			return
 		}
 		if _, err := dst.Write(parcel.data); err != nil {

@@ -114,13 +114,14 @@ func TestProxyCarriesBytes(t *testing.T) {
 func TestProxyRate(t *testing.T) {
 	for _, conns := range []int{1, 4} {
 		p := listen(t, target(t, sink), Options{Rate: 80e6, RTT: 20 * time.Millisecond})
-		// The best of three: a busy machine makes it slower, nothing may make it faster.
+		// The best of some: a busy machine makes it slower, nothing may make it faster. 4 MB at 10 MB/s, the opening and the
+		// way back.
+		const want = 0.4 + 0.05
 		got := 10.0
-		for range 3 {
+		for try := 0; try < 8 && got > want*1.3; try++ {
 			got = min(got, upload(t, p, conns, 4_000_000/conns).Seconds())
 		}
-		// 4 MB at 10 MB/s, the opening and the way back.
-		if want := 0.4 + 0.05; got < want-0.03 || got > want*1.3 {
+		if got < want-0.03 || got > want*1.3 {
 			t.Errorf("%d connections: 4 MB took %.3f s; want about %.3f s", conns, got, want)
 		}
 	}
