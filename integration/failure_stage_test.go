@@ -16,7 +16,6 @@ import (
 
 	"github.com/clara-push/clara-push/integration/lab"
 	"github.com/clara-push/clara-push/pkg/manifest"
-	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
 // chunk is how many bytes of a blob travel as one.
