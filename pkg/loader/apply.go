@@ -23,7 +23,9 @@ func (h *Host) Apply(ctx context.Context, p manifest.Plan, f Feed, commit func()
 	if err := h.check(p); err != nil {
 		return manifest.Receipt{}, err
 	}
-	_ = h.engine.RemoveProofs(ctx) // what a killed process left is not this push's to fail for
+	if h.engine != nil {
+		_ = h.engine.RemoveProofs(ctx) // what a killed process left is not this push's to fail for
+	}
 	receipt := h.newReceipt(p)
 	a := &applying{host: h, plan: p, feed: f, ev: ev, commit: sync.OnceFunc(commit), sizes: map[manifest.Digest]int64{}}
 	placed, err := a.place(ctx)
