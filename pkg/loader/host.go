@@ -67,6 +67,9 @@ func (h *Host) Close() error {
 	if h.stage != nil {
 		errs = append(errs, h.stage.Close())
 	}
+	if h.models != nil && h.models.stage != nil {
+		h.models.stage.close()
+	}
 	if h.engine != nil {
 		errs = append(errs, h.engine.Close())
 	}
@@ -105,7 +108,20 @@ func StateDir(dir string) (string, error) {
 	if err != nil {
 		return "", stageFailure("open state folder", err)
 	}
-	return dir, nil
+	return dir, checkPrivate(dir)
+}
+
+// checkPrivate refuses a state folder in which anybody could plant chunks, locks and receipts.
+func checkPrivate(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return stageFailure("open state folder", err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0 {
+		return manifest.Fail(manifest.KindPermission, "open state folder", "everybody may write to %s", dir).
+			Advise("take that right away (chmod o-w %s), or name another folder with --state-dir", dir)
+	}
+	return nil
 }
 
 func defaultStateDir() (string, error) {

@@ -31,6 +31,12 @@ func TestStateDir(t *testing.T) {
 			t.Errorf("got %s, %v", got, err)
 		}
 	}
+	if err := os.Chmod(given, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := StateDir(given); manifest.KindOf(err) != manifest.KindPermission {
+		t.Errorf("open to everybody: %v", err)
+	}
 	file := filepath.Join(home, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
