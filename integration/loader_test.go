@@ -389,25 +389,3 @@ func TestLoaderForeignPlatform(t *testing.T) {
 		}
 	})
 }
-
-func TestLoaderFullEngine(t *testing.T) {
-	for _, kind := range lab.Dockers {
-		t.Run(string(kind), func(t *testing.T) {
-			l := land(t, newEngine(t, kind, lab.EngineOptions{DataMiB: 64}))
-			good := makeImage(t, "app:1", "", true, l.tarOf(t, 1000))
-			l.push(t, manifest.Options{}, good)
-			big := makeImage(t, "app:1", "", true, l.tarOf(t, 90<<20))
-			inv, err := l.host.Inventory(t.Context(), manifest.Ask(manifest.Artifacts{Images: []manifest.Image{big.Image}}))
-			must(t, err)
-			if _, err := manifest.Diff(manifest.Artifacts{Images: []manifest.Image{big.Image}}, inv, manifest.Options{}); manifest.KindOf(err) != manifest.KindSpace {
-				t.Errorf("the plan: %v", err)
-			}
-			inv.Data.Free = manifest.UnknownSize // as if nobody could tell
-			p, err := manifest.Diff(manifest.Artifacts{Images: []manifest.Image{big.Image}}, inv, manifest.Options{})
-			must(t, err)
-			l.fails(t, manifest.KindSpace, p, newHandFeed(p, big))
-			l.bears(t, "app:1", good)
-			l.push(t, manifest.Options{}, makeImage(t, "app:1", "", true, l.tarOf(t, 1000)))
-		})
-	}
-}
