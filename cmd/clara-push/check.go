@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
@@ -14,14 +15,21 @@ func newCheck(r *report) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check HOST",
 		Short: "Tell whether a push to a host would work",
-		Long: `Connect to a host as a push would, put the agent there, and print what it finds: engine, store, platform, space, rights.
-The exit code tells whether a push would work.`,
+		Long: `Connect to a host as a push would, put the agent there, and print what it finds: engine, store, platform, space, rights; and
+whether models can be placed, or what a person must do once so that they can. The exit code tells whether a push would work: of
+images, or with --repository of models to that folder, for which the host needs no engine.`,
 		Args: oneHost,
 		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("repository") {
+				if err := o.useRepository(); err != nil {
+					return err
+				}
+			}
 			return within(c.Context(), o.timeout, func(ctx context.Context) error { return runCheck(ctx, args[0], o, r) })
 		},
 	}
-	addSections(c, append(o.sections(), r.section())...)
+	own := section{"Models", func(f *pflag.FlagSet) { addRepositoryFlag(f, &o.repository) }}
+	addSections(c, append(append([]section{own}, o.sections()...), r.section())...)
 	return c
 }
 
@@ -44,6 +52,9 @@ func runCheck(ctx context.Context, host string, o connection, r *report) error {
 	}
 	r.summary.addTarget(inv)
 	err = roomLeft(inv)
+	if o.modelsOnly && err == nil {
+		err = manifest.Placeable(inv.Repository)
+	}
 	r.result(targetLines(host, inv, err == nil, time.Now()))
 	r.warnings(inv.Warnings...)
 	return manifest.On(host, err)

@@ -17,14 +17,20 @@ func newClean(r *report) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "clean HOST",
 		Short: "Remove what interrupted pushes left in the stage of a host",
-		Long: `Remove staged bytes of pushes that were never finished. What a running push holds stays. Images, former images and receipts
-are not touched.`,
+		Long: `Remove staged bytes of pushes that were never finished. What a running push holds stays. Images, models, former ones and
+receipts are not touched.`,
 		Args: oneHost,
 		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("repository") {
+				if err := o.useRepository(); err != nil {
+					return err
+				}
+			}
 			return within(c.Context(), o.timeout, func(ctx context.Context) error { return runClean(ctx, args[0], age, o, r) })
 		},
 	}
 	own := section{"Cleaning", func(f *pflag.FlagSet) {
+		addRepositoryFlag(f, &o.repository)
 		f.DurationVar(&age, "older-than", 0, "only what nobody touched for so long, such as 24h")
 	}}
 	addSections(c, append(append([]section{own}, o.sections()...), r.section())...)

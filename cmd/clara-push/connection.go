@@ -20,6 +20,10 @@ type connection struct {
 	sudo                 bool
 	hostEngine, stateDir string
 
+	// Set by commands that place models.
+	repository string // folder of models; empty: no models
+	modelsOnly bool   // no engine is needed
+
 	lockTimeout, timeout time.Duration
 	limitRate            rate
 }

@@ -86,10 +86,11 @@ const exitCodes = `Exit codes:
    18  signature or policy
    19  malformed archive
    20  interrupted past the commit point, state unknown
-   21  image, file or base not found
+   21  image, model, file or base not found
+   22  model refused by Triton's rules
+   23  Triton did not take the model
   130  interrupted by SIGINT before anything was changed
-  143  interrupted by SIGTERM before anything was changed
-Codes 22 to 24 are reserved for models.`
+  143  interrupted by SIGTERM before anything was changed`
 
 // newExitCodes is a help topic: `clara-push help exit-codes`.
 func newExitCodes() *cobra.Command {

@@ -40,11 +40,14 @@ type summary struct {
 	Hint     string   `json:"hint,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
 
+	Repository string `json:"repository,omitempty"`
+
 	DryRun  bool         `json:"dryRun,omitempty"`
 	Seconds float64      `json:"seconds,omitempty"`
 	Bytes   *byteSums    `json:"bytes,omitempty"`
 	Space   *spaceSums   `json:"space,omitempty"`
 	Images  []imageSum   `json:"images,omitempty"`
+	Models  []modelSum   `json:"models,omitempty"`
 	Receipt *receiptSum  `json:"receipt,omitempty"`
 	Target  *targetSum   `json:"target,omitempty"`
 	Swept   *sweptSum    `json:"swept,omitempty"`
@@ -61,7 +64,7 @@ type byteSums struct {
 
 type spaceSums struct {
 	Stage  roomSum `json:"stage"`
-	Engine roomSum `json:"engine"`
+	Engine roomSum `json:"engine,omitzero"`
 }
 
 type roomSum struct {
@@ -101,6 +104,8 @@ type targetSum struct {
 	Engine manifest.Engine `json:"engine"`
 	Stage  manifest.Space  `json:"stage"`
 	Data   manifest.Space  `json:"data"`
+
+	Repository *repositorySum `json:"repository,omitempty"`
 }
 
 type sweptSum struct {

@@ -11,11 +11,12 @@ import (
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
-const about = `clara-push puts container images onto a host over SSH: into its Docker Engine, proven and tagged, sending only what
-the host lacks. The host needs sshd and Docker, nothing else.
+const about = `clara-push puts container images and Triton models onto a host over SSH: images into its Docker Engine, proven and tagged,
+models into its model repository, in one step, sending only what the host lacks. The host needs sshd, and Docker for images.
 
-    clara-push image app_livertumor gpu01       push an image of the local Docker Engine
-    clara-push check gpu01                      would a push work?
+    clara-push image app_livertumor gpu01                  push an image of the local Docker Engine
+    clara-push model models/segmentation_liver_v1 gpu01    place a model
+    clara-push check gpu01                                 would a push work?
 
 HOST is [user@]name[:port], an alias of your ssh_config, or ssh://user@name:port. clara-push connects as ssh does: the
 same configuration, keys, agent and known_hosts.
@@ -45,7 +46,7 @@ func execute(ctx context.Context, args []string, stdio IO, r *report) error {
 func newRoot(stdio IO, r *report) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "clara-push",
-		Short:         "Put container images onto a host over SSH, sending only what it lacks",
+		Short:         "Put container images and Triton models onto a host over SSH, sending only what it lacks",
 		Long:          about + exitCodes,
 		Version:       versionText(),
 		SilenceUsage:  true,
@@ -58,7 +59,7 @@ func newRoot(stdio IO, r *report) *cobra.Command {
 	root.Flags().Bool("version", false, "print the version") // else -v would mean it
 	root.SetVersionTemplate("clara-push {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newImage(r), newCheck(r), newClean(r), newVersion(r), newExitCodes(), newAgent(stdio), newMan())
+	root.AddCommand(newImage(r), newModel(r), newRollback(r), newCheck(r), newClean(r), newVersion(r), newExitCodes(), newAgent(stdio), newMan())
 	return root
 }
 

@@ -43,14 +43,49 @@ func push(ctx context.Context, images []string, host string, o imageOptions, ev 
 	return p, err
 }
 
-// inventory asks what host is, not what it has.
+// pushModels brings model directories to the repository of host.
+func pushModels(ctx context.Context, dirs []string, host string, o modelOptions, ev manifest.Events) (p pushed, err error) {
+	began := time.Now()
+	defer func() { p.took = time.Since(began) }()
+	src, err := source.OpenModels(ctx, dirs, source.ModelOptions{Config: o.config, CacheDir: o.cacheDir, Events: ev})
+	if err != nil {
+		return p, err
+	}
+	defer src.Close()
+	dst, err := connect(ctx, host, o.connection, ev)
+	if err != nil {
+		return p, err
+	}
+	defer dst.Close()
+	p.Result, err = transfer.Push(ctx, src, dst, transfer.Options{
+		Plan: manifest.Options{Keep: o.keep, Exact: o.exact}, DryRun: o.dryRun, Events: ev,
+	})
+	p.wire = dst.Wire()
+	return p, err
+}
+
+// rollback puts back what the last placement of a model on host replaced.
+func rollback(ctx context.Context, host, model string, o connection, ev manifest.Events) (manifest.Receipt, error) {
+	dst, err := connect(ctx, host, o, ev)
+	if err != nil {
+		return manifest.Receipt{}, err
+	}
+	defer dst.Close()
+	return dst.RollbackModel(ctx, model)
+}
+
+// inventory asks what host is, not what it has; of a repository, whether models can be placed there.
 func inventory(ctx context.Context, host string, o connection, ev manifest.Events) (manifest.Inventory, error) {
 	dst, err := connect(ctx, host, o, ev)
 	if err != nil {
 		return manifest.Inventory{}, err
 	}
 	defer dst.Close()
-	return dst.Inventory(ctx, manifest.Query{})
+	q := manifest.Query{}
+	if o.repository != "" {
+		q.Models = &manifest.ModelQuery{}
+	}
+	return dst.Inventory(ctx, q)
 }
 
 // sweep removes from host's stage what no push holds and nobody touched for age.
@@ -71,6 +106,7 @@ func connect(ctx context.Context, host string, o connection, ev manifest.Events)
 			Warn: func(text string) { ev.Say(manifest.StepWarning, "", text) },
 		},
 		Agent: o.agent, AgentDir: o.agentDir, Sudo: o.sudo, StateDir: o.stateDir, EngineHost: o.hostEngine,
+		NoEngine: o.modelsOnly, Repository: o.repository,
 		LockWait: o.lockTimeout, LimitRate: int64(o.limitRate), Version: versionText(), Events: ev,
 	})
 }

@@ -23,50 +23,46 @@ const (
 )
 
 // builder makes the new state of one entry of a model outside the repository: a file, a version directory, or the whole
-// model directory.
+// model directory. First everything that the host has is copied, while files arrive; those are moved in when all are there,
+// so that a push that is cut off finds them again.
 type builder struct {
 	repo  *repository
 	stage *fileStage
 	plan  manifest.ModelPlan
-	live  map[string]bool  // files taken over from the live tree
-	uses  map[string]int   // how often a staged file is still needed, by digest
+	live  manifest.HostModel
 	known map[string]known // digests of the live tree
+	root  string           // of the new state
 	newer time.Time        // time of what must look newest
 }
 
-// below reports whether p is the entry or lies below it.
-func (b *builder) below(p string) bool {
-	return b.plan.Entry == "" || p == b.plan.Entry || strings.HasPrefix(p, b.plan.Entry+"/")
+// target is where the path p of the model lies in the new state.
+func (b *builder) target(p string) string {
+	return filepath.Join(b.root, filepath.FromSlash(strings.TrimPrefix(strings.TrimPrefix(p, b.plan.Entry), "/")))
 }
 
-// target is where the path p of the model lies in the new state, whose root is root.
-func (b *builder) target(root, p string) string {
-	return filepath.Join(root, filepath.FromSlash(strings.TrimPrefix(strings.TrimPrefix(p, b.plan.Entry), "/")))
-}
-
-// build makes the new state at root, which must not be there. It waits for files that are still on their way.
-func (b *builder) build(ctx context.Context, root string) error {
+// frame makes the directories, and copies the files that the live tree has.
+func (b *builder) frame(ctx context.Context) error {
+	if b.plan.Gone {
+		return nil
+	}
 	if b.plan.Place != manifest.PlaceFile {
-		if err := makeDir(root); err != nil {
+		if err := makeDir(b.root); err != nil {
 			return err
 		}
 	}
 	for _, d := range b.plan.Model.Dirs {
-		if b.below(d) && d != b.plan.Entry {
-			if err := makeDir(b.target(root, d)); err != nil {
+		if b.plan.Below(d) && d != b.plan.Entry {
+			if err := makeDir(b.target(d)); err != nil {
 				return err
 			}
 		}
 	}
-	for _, f := range b.plan.Model.Files {
-		if !b.below(f.Path) {
-			continue
-		}
-		if err := b.place(ctx, f, b.target(root, f.Path)); err != nil {
+	for _, f := range b.plan.Copied() {
+		if err := b.takeOver(ctx, f); err != nil {
 			return err
 		}
 	}
-	return b.setTimes(root)
+	return nil
 }
 
 func makeDir(dir string) error {
@@ -76,37 +72,57 @@ func makeDir(dir string) error {
 	return os.Chmod(dir, dirMode) // whatever the umask
 }
 
-func (b *builder) place(ctx context.Context, f manifest.File, to string) error {
-	if b.live[f.Path] {
-		return b.takeOver(f, to)
-	}
-	staged, err := b.stage.await(ctx, f.Descriptor)
-	if err != nil {
-		return err
-	}
-	b.uses[string(f.Digest)]--
-	if b.uses[string(f.Digest)] > 0 {
-		return clone(staged, to)
-	}
-	if err := os.Rename(staged, to); err != nil {
-		return err
-	}
-	return os.Chmod(to, fileMode)
-}
-
 // takeOver copies an unchanged file of the live tree. A hard link would change the live file's ctime, and newer Tritons
 // then load the model again.
-func (b *builder) takeOver(f manifest.File, to string) error {
+func (b *builder) takeOver(ctx context.Context, f manifest.File) error {
 	from := b.repo.live(b.plan.Model.Name, f.Path)
-	info, err := os.Lstat(from)
-	if err != nil || b.known[filepath.FromSlash(f.Path)].stamp != stampOf(info) || b.known[filepath.FromSlash(f.Path)].Digest != f.Digest {
-		return manifest.Fail(manifest.KindStale, "build model "+b.plan.Model.Name, "the file %s changed on the host meanwhile", f.Path)
+	k := b.known[filepath.FromSlash(f.Path)]
+	unchanged := func() bool {
+		info, err := os.Lstat(from)
+		return err == nil && k.stamp == stampOf(info) && k.Digest == f.Digest
 	}
-	return clone(from, to)
+	if !unchanged() {
+		return b.changed(f.Path)
+	}
+	if err := clone(ctx, from, b.target(f.Path)); err != nil {
+		return err
+	}
+	if !unchanged() {
+		return b.changed(f.Path)
+	}
+	return nil
+}
+
+func (b *builder) changed(path string) error {
+	return manifest.Fail(manifest.KindStale, "build model "+b.plan.Model.Name, "the file %s changed on the host meanwhile", path)
+}
+
+// fill moves the files from the stage into the new state. Uses counts how often each is still needed: the last use moves
+// it.
+func (b *builder) fill(ctx context.Context, uses map[manifest.Digest]int) error {
+	if b.plan.Gone {
+		return nil
+	}
+	for _, f := range b.plan.Sent() {
+		uses[f.Digest]--
+		var err error
+		if uses[f.Digest] > 0 {
+			err = clone(ctx, b.stage.at(f.Digest), b.target(f.Path))
+		} else {
+			err = os.Rename(b.stage.at(f.Digest), b.target(f.Path))
+		}
+		if errors.Is(err, os.ErrNotExist) {
+			return manifest.Fail(manifest.KindStale, "build model "+b.plan.Model.Name, "the file %s went away from the stage", f.Path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return b.setTimes()
 }
 
 // clone copies a file by reference where the file system can, else inside the kernel.
-func clone(from, to string) (err error) {
+func clone(ctx context.Context, from, to string) (err error) {
 	src, err := os.OpenFile(from, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
@@ -123,30 +139,39 @@ func clone(from, to string) (err error) {
 	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
 		return nil
 	}
-	_, err = io.Copy(dst, src) // copy_file_range where the kernel has it
-	return err
-}
-
-// setTimes gives what servers before 22.12 look at a time that is newer than anything in the live tree.
-func (b *builder) setTimes(root string) error {
-	mark := b.target(root, timeMark(b.plan.Model))
-	if !b.below(timeMark(b.plan.Model)) {
-		mark = root
+	const stretch = 64 << 20 // between two looks whether anybody still waits
+	for {
+		n, err := io.CopyN(dst, src, stretch) // copy_file_range where the kernel has it
+		if err == io.EOF || (err == nil && n < stretch) {
+			return nil
+		}
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return err
+		}
 	}
-	return os.Chtimes(mark, time.Time{}, b.newer)
 }
 
-// timeMark is the path of a model whose time tells old servers that it changed: the config, or without one the highest
-// version directory.
-func timeMark(m manifest.Model) string {
-	for _, f := range m.Files {
+// setTimes gives what servers before 22.12 look at a time that is newer than anything in the live tree. It is set before
+// the step, which so shows everything at once: touching the live tree afterwards would make newer servers load twice.
+func (b *builder) setTimes() error {
+	mark := b.root
+	if b.plan.Entry == "" {
+		mark = b.target(timeMark(b.plan.Model.Files, b.plan.Model.Dirs))
+	}
+	return os.Chtimes(mark, b.newer, b.newer)
+}
+
+// timeMark is the path in a tree whose time tells old servers that it changed: the config, or without one the highest
+// version directory; the model directory itself, "", when there is neither.
+func timeMark(files []manifest.File, dirs []string) string {
+	for _, f := range files {
 		if f.Path == "config.pbtxt" {
 			return f.Path
 		}
 	}
 	mark := ""
-	for _, d := range m.Dirs {
-		if path.Dir(d) == "." && manifest.IsVersion(d) {
+	for _, d := range dirs {
+		if path.Dir(d) == "." && manifest.IsVersion(d) && (len(d) > len(mark) || (len(d) == len(mark) && d > mark)) {
 			mark = d
 		}
 	}

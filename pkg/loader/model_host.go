@@ -3,6 +3,7 @@ package loader
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -37,12 +38,25 @@ func openModels(path string) (*models, error) {
 
 // mend ends what a process that died left in the middle, unless a live one is at work.
 func (m *models) mend() error {
+	if !m.repo.unsettled() {
+		return nil // and nobody is kept waiting
+	}
 	l, err := tryLock(m.lockPath())
 	if l == nil || err != nil {
 		return err
 	}
 	defer l.Release()
 	m.said, err = m.repo.replay()
+	return modelFailure("mend the repository", err)
+}
+
+// settled makes sure, under the lock, that nothing was left in the middle. If something was, plans made before are stale.
+func (m *models) settled() error {
+	said, err := m.repo.replay()
+	m.said = append(m.said, said...)
+	if err == nil && len(said) > 0 {
+		return manifest.Fail(manifest.KindStale, "lock", "a push before this one had left the repository in the middle of a change")
+	}
 	return modelFailure("mend the repository", err)
 }
 
@@ -69,6 +83,7 @@ func (m *models) inventory(ctx context.Context, q manifest.ModelQuery) (*manifes
 		if r.Models[i], err = m.repo.scan(ctx, name); err != nil {
 			return nil, modelFailure("look at model "+name, err)
 		}
+		r.Models[i].Refusal, r.Models[i].Advice = m.repo.checkModel(r.Models[i])
 	}
 	var err error
 	r.Staged, err = m.stage.report(q.Blobs)
@@ -98,7 +113,7 @@ func (m *models) usable() error {
 	return m.refusal
 }
 
-// prepare builds every model outside the repository, as its files arrive.
+// prepare builds every model outside the repository, as its files arrive. The result has nil for models that need nothing.
 func (m *models) prepare(ctx context.Context, plans []manifest.ModelPlan, receipt string) ([]*placing, error) {
 	if len(plans) == 0 {
 		return nil, nil
@@ -106,35 +121,85 @@ func (m *models) prepare(ctx context.Context, plans []manifest.ModelPlan, receip
 	if err := m.usable(); err != nil {
 		return nil, err
 	}
-	uses := usesOf(plans)
-	all := make([]*placing, len(plans))
-	for i, p := range plans {
-		if p.Place == manifest.PlaceNothing {
-			continue
-		}
-		if err := checkPlan(p); err != nil {
-			return nil, err
-		}
-		var err error
-		if all[i], err = m.repo.prepare(ctx, p, m.stage, uses, receipt); err != nil {
-			return nil, err
-		}
+	if err := m.settled(); err != nil {
+		return nil, err
+	}
+	all, err := m.build(ctx, plans, receipt)
+	if err != nil {
+		return nil, errors.Join(err, m.repo.clearTrees())
 	}
 	return all, modelFailure("sync", m.repo.sync())
 }
 
+func (m *models) build(ctx context.Context, plans []manifest.ModelPlan, receipt string) ([]*placing, error) {
+	builders := make([]*builder, len(plans))
+	for i, p := range plans {
+		err := checkPlan(p)
+		if err == nil && p.Place != manifest.PlaceNothing {
+			builders[i], err = m.repo.begin(ctx, p, m.stage)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	g, going := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.stage.await(going, sentBy(plans)) })
+	g.Go(func() error { return each(builders, func(_ int, b *builder) error { return b.frame(going) }) })
+	if err := g.Wait(); err != nil {
+		return nil, modelFailure("build models", err)
+	}
+	uses, all := usesOf(plans), make([]*placing, len(plans))
+	return all, modelFailure("build models", each(builders, func(i int, b *builder) error {
+		err := b.fill(ctx, uses)
+		if err == nil {
+			all[i], err = b.step(receipt)
+		}
+		return err
+	}))
+}
+
+func each(builders []*builder, do func(int, *builder) error) error {
+	for i, b := range builders {
+		if b == nil {
+			continue
+		}
+		if err := do(i, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // usesOf counts how often each file from the stage is placed, so that the last use can move it.
-func usesOf(plans []manifest.ModelPlan) map[string]int {
-	uses := map[string]int{}
+func usesOf(plans []manifest.ModelPlan) map[manifest.Digest]int {
+	uses := map[manifest.Digest]int{}
 	for _, p := range plans {
 		if p.Place == manifest.PlaceNothing {
 			continue
 		}
 		for _, f := range p.Sent() {
-			uses[string(f.Digest)]++
+			uses[f.Digest]++
 		}
 	}
 	return uses
+}
+
+// sentBy lists the files that the plans need from the stage, once each, in the order in which they are sent.
+func sentBy(plans []manifest.ModelPlan) []manifest.Descriptor {
+	var files []manifest.Descriptor
+	seen := map[manifest.Digest]bool{}
+	for _, p := range plans {
+		if p.Place == manifest.PlaceNothing {
+			continue
+		}
+		for _, f := range p.Sent() {
+			if !seen[f.Digest] {
+				seen[f.Digest] = true
+				files = append(files, f.Descriptor)
+			}
+		}
+	}
+	return files
 }
 
 // checkPlan makes sure that nothing in p leads out of the model directory.
@@ -161,52 +226,49 @@ func checkPlan(p manifest.ModelPlan) error {
 // publish makes the steps, one model after the other in the order of the plan, and says what was done.
 func (m *models) publish(all []*placing, plan manifest.Plan, receipt *manifest.Receipt, ev manifest.Events) error {
 	for i, p := range all {
-		name := plan.Models[i].Model.Name
-		done := manifest.DoneModel{Name: name, Place: plan.Models[i].Place, Entry: plan.Models[i].Entry, Kept: plan.Models[i].Kept}
+		mp := plan.Models[i]
+		done := manifest.DoneModel{Name: mp.Model.Name, Place: mp.Place, Entry: mp.Entry, Gone: mp.Gone, Kept: mp.Kept, Path: m.repo.live(mp.Model.Name, "")}
 		if p != nil {
-			ev.Say(manifest.StepPlace, name, "placing")
+			ev.Say(manifest.StepPlace, mp.Model.Name, "placing")
 			if err := m.repo.place(p); err != nil {
 				return err
 			}
-			done.Path = m.repo.live(name, "")
 		}
 		receipt.Models = append(receipt.Models, done)
-	}
-	if len(all) == 0 {
-		return nil
 	}
 	if err := m.repo.sync(); err != nil {
 		return modelFailure("sync", err)
 	}
-	return m.tidy(all, plan)
+	// The models are placed: what fails from here on is worth a warning.
+	if err := m.tidy(plan); err != nil {
+		receipt.Warnings = append(receipt.Warnings, "the folder beside the repository was not cleared: "+err.Error())
+	}
+	return nil
 }
 
 // tidy prunes what is kept, remembers what was placed, and clears the stage.
-func (m *models) tidy(all []*placing, plan manifest.Plan) error {
-	for _, p := range all {
-		if p == nil {
-			continue
-		}
-		if err := m.repo.prune(p.plan.Model.Name, plan.Keep); err != nil {
-			return modelFailure("prune", err)
-		}
-		if err := m.repo.seed(p.plan.Model); err != nil {
-			return modelFailure("remember digests", err)
+func (m *models) tidy(plan manifest.Plan) error {
+	errs := []error{m.stage.drop(usesOf(plan.Models))}
+	for _, p := range plan.Models {
+		if p.Place != manifest.PlaceNothing {
+			errs = append(errs, m.repo.prune(p.Model.Name, plan.Keep), m.repo.seed(p.Model.Name, p.Model.Files, nil))
 		}
 	}
-	return modelFailure("clear stage", m.stage.clear())
+	return errors.Join(errs...)
 }
 
-// seed remembers the digests of a model that was just placed, so that the next scan reads none of it.
-func (r *repository) seed(m manifest.Model) error {
+// seed remembers the digests of files that were just placed, so that the next scan reads none of them. Others adds what
+// is known of the rest of the model.
+func (r *repository) seed(model string, files []manifest.File, others map[string]known) error {
 	fresh := map[string]known{}
+	maps.Copy(fresh, others)
 	var mu sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(4)
-	for _, f := range m.Files {
+	for _, f := range files {
 		g.Go(func() error {
 			p := filepath.FromSlash(f.Path)
-			info, err := os.Lstat(r.live(m.Name, f.Path))
+			info, err := os.Lstat(r.live(model, f.Path))
 			if err != nil {
 				return err
 			}
@@ -219,19 +281,34 @@ func (r *repository) seed(m manifest.Model) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return r.writeDigests(m.Name, fresh)
+	return r.writeDigests(model, fresh)
 }
 
-// RollbackModel puts back what the last placement of a model replaced.
-func (h *Host) RollbackModel(ctx context.Context, model string) (manifest.DoneModel, error) {
-	done := manifest.DoneModel{Name: model}
+// RollbackModel puts back what the last placement of a model replaced, under the lock, and writes a receipt.
+func (h *Host) RollbackModel(ctx context.Context, model string, by Owner) (manifest.Receipt, error) {
+	receipt := h.newReceipt(manifest.Plan{From: by.From})
 	if err := errors.Join(h.models.usable(), manifest.CheckModelName(model)); err != nil {
-		return done, err
+		return receipt, err
 	}
+	if err := h.models.settled(); err != nil && manifest.KindOf(err) != manifest.KindStale {
+		return receipt, err
+	}
+	receipt.Warnings = append(receipt.Warnings, h.models.said...)
 	f, err := h.models.repo.rollback(ctx, model)
 	if err != nil {
-		return done, err
+		return receipt, err
 	}
-	done.Path, done.Entry, done.Place = h.models.repo.live(model, ""), f.Entry, manifest.PlaceModel
-	return done, nil
+	var others map[string]known
+	if f.Entry != "" {
+		others = h.models.repo.remembered(model)
+	}
+	if err := h.models.repo.seed(model, f.Files, others); err != nil {
+		receipt.Warnings = append(receipt.Warnings, "the digests of the model were not remembered: "+err.Error())
+	}
+	receipt.Repository = h.models.repo.path
+	receipt.Models = []manifest.DoneModel{{
+		Name: model, Path: h.models.repo.live(model, ""), Place: manifest.PlaceFormer, Entry: f.Entry, Gone: !f.Had,
+	}}
+	h.record(&receipt)
+	return receipt, nil
 }

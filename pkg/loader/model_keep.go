@@ -1,12 +1,16 @@
 package loader
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -27,16 +31,69 @@ type former struct {
 
 const formerRecord = "former.json"
 
+// mark is the path in the kept entry whose time old servers look at.
+func (f former) mark() string {
+	if f.Entry != "" {
+		return f.tree()
+	}
+	entries, _ := os.ReadDir(f.tree())
+	var dirs []string
+	for _, e := range entries {
+		if e.IsDir() {
+			dirs = append(dirs, e.Name())
+		}
+	}
+	return filepath.Join(f.tree(), timeMark(f.Files, dirs))
+}
+
+// verify makes sure that a kept entry is what it was.
+func (f former) verify(ctx context.Context) error {
+	have, err := f.digests(ctx)
+	if err != nil {
+		return modelFailure("verify the former state", err)
+	}
+	for _, file := range f.Files {
+		if have[file.Path] != file.Digest {
+			return manifest.Fail(manifest.KindIntegrity, "roll back model "+f.Model, "the kept file %s is not what it was", file.Path).
+				Advise("push the state that you want")
+		}
+	}
+	return nil
+}
+
+// digests hashes the files of a kept entry, by their paths in the model.
+func (f former) digests(ctx context.Context) (map[string]manifest.Digest, error) {
+	info, err := os.Lstat(f.tree())
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		k, err := digestOf(ctx, f.tree(), info, known{})
+		return map[string]manifest.Digest{f.Entry: k.Digest}, err
+	}
+	var h manifest.HostModel
+	if _, err := describe(ctx, f.tree(), nil, &h); err != nil {
+		return nil, err
+	}
+	have := map[string]manifest.Digest{}
+	for _, file := range h.Files {
+		have[path.Join(f.Entry, file.Path)] = file.Digest
+	}
+	return have, nil
+}
+
 func (f former) tree() string { return filepath.Join(f.dir, "tree") }
 
 func (r *repository) formerDir(model, receipt string) string {
 	return filepath.Join(r.own, "old", model, receipt)
 }
 
-// write writes the record, before the step that it describes is made.
-func (f former) write() error {
-	if err := os.MkdirAll(f.dir, 0o700); err != nil {
-		return err
+// keep writes the record, before the step that it describes is made and after it is in the journal.
+func (r *repository) keep(f former) error {
+	for _, dir := range []string{filepath.Dir(f.dir), f.dir} {
+		if err := ownFolder(dir); err != nil {
+			return err
+		}
 	}
 	raw, err := json.Marshal(f)
 	if err != nil {
@@ -59,24 +116,17 @@ func (r *repository) formers(model string) ([]former, error) {
 		dir := r.formerDir(model, e.Name())
 		raw, err := os.ReadFile(filepath.Join(dir, formerRecord))
 		f := former{dir: dir}
-		if err != nil || json.Unmarshal(raw, &f) != nil || f.Model != model {
+		if err != nil || json.Unmarshal(raw, &f) != nil || f.Model != model || (f.Had && !exists(f.tree())) {
 			continue // never completed
 		}
 		all = append(all, f)
 	}
-	slices.SortFunc(all, func(a, b former) int { return compareNames(a.dir, b.dir) })
+	slices.SortFunc(all, func(a, b former) int { return strings.Compare(a.dir, b.dir) })
 	return all, nil
 }
 
-func compareNames(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
+// walking is how long a reader that opened a tree right before it was replaced may still walk in it.
+const walking = 100 * time.Millisecond
 
 // prune removes what is kept of a model beyond the newest keep.
 func (r *repository) prune(model string, keep int) error {
@@ -85,6 +135,9 @@ func (r *repository) prune(model string, keep int) error {
 		return err
 	}
 	for _, f := range all[:max(0, len(all)-keep)] {
+		if info, err := os.Stat(f.dir); err == nil { // its time is when the replaced entry came into it
+			time.Sleep(min(walking, walking-time.Since(info.ModTime())))
+		}
 		if err := os.RemoveAll(f.dir); err != nil {
 			return err
 		}

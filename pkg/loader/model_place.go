@@ -15,78 +15,35 @@ import (
 
 // placing is one model that is built and will change the live tree by one step.
 type placing struct {
-	plan   manifest.ModelPlan
-	live   manifest.HostModel
 	step   step
 	former former
 }
 
-// prepare builds the new state of one model outside the repository and works out the step. The live tree is not touched.
-func (r *repository) prepare(ctx context.Context, p manifest.ModelPlan, stage *fileStage, uses map[string]int, receipt string) (*placing, error) {
+// begin looks at the live model again and makes room for its new state. The live tree is not touched.
+func (r *repository) begin(ctx context.Context, p manifest.ModelPlan, stage *fileStage) (*builder, error) {
+	what := "build model " + p.Model.Name
 	live, err := r.scan(ctx, p.Model.Name)
 	if err != nil {
 		return nil, modelFailure("look at model "+p.Model.Name, err)
 	}
-	if err := agrees(p, live); err != nil {
+	if err := r.agrees(p, live); err != nil {
 		return nil, err
 	}
 	tree := r.tree(p.Model.Name)
 	if err := os.RemoveAll(tree); err != nil {
-		return nil, modelFailure("build model "+p.Model.Name, err)
+		return nil, modelFailure(what, err)
 	}
 	if err := os.Mkdir(tree, 0o700); err != nil {
-		return nil, modelFailure("build model "+p.Model.Name, err)
+		return nil, modelFailure(what, err)
 	}
-	b := &builder{repo: r, stage: stage, plan: p, live: map[string]bool{}, uses: uses, known: r.remembered(p.Model.Name), newer: after(live.Newer)}
-	for _, f := range p.Live {
-		b.live[f] = true
-	}
-	fresh := filepath.Join(tree, "new")
-	if !p.Gone {
-		if err := b.build(ctx, fresh); err != nil {
-			return nil, modelFailure("build model "+p.Model.Name, err)
-		}
-	}
-	return r.plan(p, live, b, fresh, receipt)
-}
-
-// plan works out the step that puts fresh in its place.
-func (r *repository) plan(p manifest.ModelPlan, live manifest.HostModel, b *builder, fresh, receipt string) (*placing, error) {
-	name := p.Model.Name
-	had := hadEntry(p, live)
-	f := former{Model: name, Entry: p.Entry, Had: had, Has: !p.Gone, dir: r.formerDir(name, receipt)}
-	if had {
-		for _, file := range live.Files {
-			if b.below(file.Path) {
-				f.Files = append(f.Files, file)
-			}
-		}
-	}
-	s := step{
-		Model: name, Entry: p.Entry, Op: r.stepOf(had, !p.Gone), Live: r.live(name, p.Entry), Fresh: fresh, Kept: f.tree(), Newer: b.newer,
-	}
-	if mark := timeMark(p.Model); mark != "" {
-		s.Mark = r.live(name, mark)
-	}
-	if !p.Gone {
-		var err error
-		if s.Inode, err = inodeOf(fresh); err != nil {
-			return nil, modelFailure("build model "+name, err)
-		}
-	}
-	return &placing{plan: p, live: live, step: s, former: f}, nil
-}
-
-func hadEntry(p manifest.ModelPlan, live manifest.HostModel) bool {
-	if p.Entry == "" {
-		return live.Found != manifest.FoundNothing
-	}
-	return slices.Contains(live.Dirs, p.Entry) || slices.ContainsFunc(live.Files, func(f manifest.File) bool { return f.Path == p.Entry })
+	return &builder{
+		repo: r, stage: stage, plan: p, live: live, known: r.remembered(p.Model.Name), root: filepath.Join(tree, "new"), newer: after(live.Newer),
+	}, nil
 }
 
 // agrees makes sure that the live tree still is what the plan was made for.
-func agrees(p manifest.ModelPlan, live manifest.HostModel) error {
-	again, err := manifest.PlanModel(p.Model, live, true)
+func (r *repository) agrees(p manifest.ModelPlan, live manifest.HostModel) error {
+	again, err := manifest.PlanModel(p.Model, live, true, r.exchange)
 	if err != nil {
 		return err
 	}
@@ -96,31 +53,60 @@ func agrees(p manifest.ModelPlan, live manifest.HostModel) error {
 	return nil
 }
 
+// step works out the step that puts what was built in its place.
+func (b *builder) step(receipt string) (*placing, error) {
+	p, name := b.plan, b.plan.Model.Name
+	had := hadEntry(p, b.live)
+	f := former{Model: name, Entry: p.Entry, Had: had, Has: !p.Gone, dir: b.repo.formerDir(name, receipt)}
+	for _, file := range b.live.Files {
+		if had && p.Below(file.Path) {
+			f.Files = append(f.Files, file)
+		}
+	}
+	s := step{
+		Model: name, Entry: p.Entry, Op: b.repo.stepOf(had, !p.Gone, p.Place == manifest.PlaceFile), Live: b.repo.live(name, p.Entry),
+		Fresh: b.root, Kept: f.tree(), Newer: b.newer,
+	}
+	if !p.Gone {
+		var err error
+		if s.Inode, err = inodeOf(b.root); err != nil {
+			return nil, modelFailure("build model "+name, err)
+		}
+	}
+	return &placing{step: s, former: f}, nil
+}
+
+func hadEntry(p manifest.ModelPlan, live manifest.HostModel) bool {
+	if p.Entry == "" {
+		return live.Found != manifest.FoundNothing
+	}
+	return slices.Contains(live.Dirs, p.Entry) || slices.ContainsFunc(live.Files, func(f manifest.File) bool { return f.Path == p.Entry })
+}
+
 // place makes the step and keeps the former state. The live tree changes in flip and nowhere else.
 func (r *repository) place(p *placing) error {
-	err := p.former.write()
+	err := r.record(p.step)
 	if err == nil {
-		err = r.record(p.step)
+		err = r.keep(p.former)
 	}
 	if err == nil {
 		err = p.step.flip()
 	}
-	if err != nil {
-		return r.unplaced(p, err)
+	if err == nil {
+		err = r.conclude(p.step)
+	} else {
+		err = r.unmade(p.step, err)
 	}
-	if err := r.conclude(p.step); err != nil {
-		return modelFailure("place model "+p.plan.Model.Name, err)
-	}
-	return nil
+	return modelFailure("place model "+p.step.Model, err)
 }
 
-// unplaced undoes a step that failed; one of two renames may have been made, then replay completes it.
-func (r *repository) unplaced(p *placing, cause error) error {
-	if exists(r.journalPath(p.step.Model)) {
-		_, err := r.replayOne(r.journalPath(p.step.Model))
-		return modelFailure("place model "+p.plan.Model.Name, errors.Join(cause, err))
+// unmade ends a step that failed: one of two renames may have been made, which replay completes; else it is forgotten.
+func (r *repository) unmade(s step, cause error) error {
+	if !exists(r.journalPath(s.Model)) {
+		return cause
 	}
-	return modelFailure("place model "+p.plan.Model.Name, errors.Join(cause, os.RemoveAll(p.former.dir)))
+	_, err := r.replayOne(r.journalPath(s.Model))
+	return errors.Join(cause, err)
 }
 
 // rollback puts back what the last placement of a model replaced.
@@ -135,6 +121,9 @@ func (r *repository) rollback(ctx context.Context, model string) (former, error)
 			Advise("push the state that you want; how many are kept is said by --keep")
 	}
 	f := all[len(all)-1]
+	if err := r.reachable(f); err != nil {
+		return f, err
+	}
 	if f.Had {
 		if err := f.verify(ctx); err != nil {
 			return f, err
@@ -143,6 +132,17 @@ func (r *repository) rollback(ctx context.Context, model string) (former, error)
 	return f, modelFailure(what, r.restore(f))
 }
 
+// reachable makes sure that the entry which f replaces can be where it was.
+func (r *repository) reachable(f former) error {
+	info, err := os.Lstat(filepath.Dir(r.live(f.Model, f.Entry)))
+	if err == nil && info.IsDir() {
+		return nil
+	}
+	return manifest.Fail(manifest.KindNotFound, "roll back model "+f.Model, "%s is not in the repository any more, so what was kept of it has no place", f.Model).
+		Advise("push the state that you want")
+}
+
+// restore exchanges the live entry for the kept one. What it replaces is not kept.
 func (r *repository) restore(f former) error {
 	newer, err := newest(r.live(f.Model, ""))
 	if err != nil {
@@ -152,9 +152,9 @@ func (r *repository) restore(f former) error {
 	if err := errors.Join(os.RemoveAll(tree), os.Mkdir(tree, 0o700)); err != nil {
 		return err
 	}
+	live := r.live(f.Model, f.Entry)
 	s := step{
-		Model: f.Model, Entry: f.Entry, Op: r.stepOf(f.Has, f.Had), Live: r.live(f.Model, f.Entry), Fresh: f.tree(),
-		Kept: filepath.Join(tree, "out"), Newer: after(newer), Spent: f.dir,
+		Model: f.Model, Entry: f.Entry, Live: live, Fresh: f.tree(), Kept: filepath.Join(tree, "out"), Newer: after(newer), Spent: f.dir,
 	}
 	if f.Had {
 		if s.Inode, err = inodeOf(f.tree()); err != nil {
@@ -164,57 +164,22 @@ func (r *repository) restore(f former) error {
 			return err
 		}
 	}
-	if f.Entry != "" {
-		s.Mark = r.live(f.Model, "config.pbtxt")
+	if !f.Had && !exists(live) { // it went away without us
+		return errors.Join(os.RemoveAll(tree), os.RemoveAll(f.dir))
 	}
+	s.Op = r.stepOf(exists(live), f.Had, isRegular(live) && isRegular(f.tree()))
 	if err := errors.Join(r.sync(), r.record(s)); err != nil {
 		return err
 	}
 	if err := s.flip(); err != nil {
-		_, again := r.replayOne(r.journalPath(f.Model))
-		return errors.Join(err, again)
+		return r.unmade(s, err)
 	}
 	return errors.Join(r.conclude(s), r.sync())
 }
 
-// mark is the path inside the kept entry whose time old servers look at.
-func (f former) mark() string {
-	if f.Entry == "" {
-		for _, file := range f.Files {
-			if file.Path == "config.pbtxt" {
-				return filepath.Join(f.tree(), "config.pbtxt")
-			}
-		}
-	}
-	return f.tree()
-}
-
-// verify makes sure that a kept entry is what it was.
-func (f former) verify(ctx context.Context) error {
-	var got manifest.HostModel
-	root := f.tree()
-	info, err := os.Lstat(root)
-	if err == nil && info.IsDir() {
-		_, err = describe(ctx, root, nil, &got)
-	} else if err == nil {
-		var k known
-		k, err = digestOf(ctx, root, info, known{})
-		got.Files = []manifest.File{{Path: "", Descriptor: manifest.Descriptor{Digest: k.Digest}}}
-	}
-	if err != nil {
-		return modelFailure("verify the former state", err)
-	}
-	have := map[string]manifest.Digest{}
-	for _, file := range got.Files {
-		have[filepath.ToSlash(filepath.Join(f.Entry, file.Path))] = file.Digest
-	}
-	for _, file := range f.Files {
-		if have[file.Path] != file.Digest {
-			return manifest.Fail(manifest.KindIntegrity, "roll back model "+f.Model, "the kept file %s is not what it was", file.Path).
-				Advise("push the state that you want")
-		}
-	}
-	return nil
+func isRegular(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // modelFailure types an error of the repository's file system; nil stays nil.

@@ -1,7 +1,6 @@
 package loader
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -11,68 +10,200 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
-// A fileStage keeps the files of models that are on their way, each in the file that will be placed: a chunk is written at
-// its offset, and then noted in a list beside the file. So nothing is copied twice, and a push that was cut off goes on.
+// A fileStage keeps the files of models that are on their way, each in the very file that will be placed, so that nothing is
+// copied. A small file appears whole, as files/<hex of its digest>. Of a large one each chunk is written at its offset and
+// then noted in files/<hex>.done, so that a push that was cut off goes on; whoever writes it holds a lock on that list. A push
+// that is sent a file which another one writes keeps it as files/<hex>~<process>.
 type fileStage struct {
 	dir  string
+	lock *os.File // on dir, shared, from the first file on that this process has to do with; guarded by mu
 	zstd *zstd.Decoder
+	raw  sync.Pool // of *[]byte, for decoded chunks
 
 	mu      sync.Mutex
-	files   map[manifest.Digest]*stagedFile
-	arrived chan struct{} // closed and replaced whenever something arrives
+	large   map[manifest.Digest]*largeFile
+	whole   map[manifest.Digest]bool // there, and their digests were checked by this process
+	names   int                      // temporary names given away
+	arrived chan struct{}            // closed and replaced whenever something arrives
 }
 
-// stagedFile is one file on its way.
-type stagedFile struct {
-	mu   sync.Mutex
+// largeFile is one file that arrives chunk by chunk.
+type largeFile struct {
+	path string
 	file *os.File
 	list *os.File
-	have map[int]bool
+
+	mu    sync.Mutex
+	have  map[int]bool
+	older bool // some of it came to another process, which may have died with its machine
 }
 
 func openFileStage(dir string) (*fileStage, error) {
-	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(manifest.ChunkSize)))
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(uint64(manifest.ChunkSize)))
 	if err != nil {
 		return nil, err
 	}
-	return &fileStage{dir: dir, zstd: z, files: map[manifest.Digest]*stagedFile{}, arrived: make(chan struct{})}, nil
+	s := &fileStage{dir: dir, zstd: z, large: map[manifest.Digest]*largeFile{}, whole: map[manifest.Digest]bool{}, arrived: make(chan struct{})}
+	s.raw.New = func() any { b := make([]byte, 0, manifest.ChunkSize); return &b }
+	return s, nil
 }
 
 func (s *fileStage) path(d manifest.Digest) string { return filepath.Join(s.dir, d.Encoded()) }
 
-// open returns the file d, opened before or now.
-func (s *fileStage) open(d manifest.Digest) (*stagedFile, error) {
-	if err := manifest.CheckDigest(d); err != nil {
-		return nil, err
+// at is where the file d lies once it is whole.
+func (s *fileStage) at(d manifest.Digest) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.large[d]; f != nil {
+		return f.path
+	}
+	return s.path(d)
+}
+
+// hold keeps sweeps from removing anything until close.
+func (s *fileStage) hold() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lock != nil {
+		return nil
+	}
+	f, err := os.OpenFile(s.dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH); err != nil { // a sweep is soon over
+		f.Close()
+		return err
+	}
+	s.lock = f
+	return nil
+}
+
+// put writes one chunk of a large file at its offset.
+func (s *fileStage) put(d manifest.Digest, c Chunk) error {
+	return s.decoded(c, func(raw []byte) error {
+		if err := manifest.CheckDigest(d); err != nil {
+			return err
+		}
+		f, err := s.open(d, true)
+		if err != nil {
+			return err
+		}
+		return f.write(c.Index, raw)
+	})
+}
+
+// pack writes small whole files, one behind the other in c. Each is checked against its digest.
+func (s *fileStage) pack(parts []manifest.Part, c Chunk) error {
+	return s.decoded(c, func(raw []byte) error {
+		for _, p := range parts {
+			if p.Size < 0 || p.Size > int64(len(raw)) {
+				return manifest.Fail(manifest.KindIntegrity, "stage", "a pack is shorter than its files")
+			}
+			if err := s.putWhole(p.Digest, raw[:p.Size]); err != nil {
+				return err
+			}
+			raw = raw[p.Size:]
+		}
+		return nil
+	})
+}
+
+// decoded hands the bytes of a sound chunk to keep, and tells those who wait.
+func (s *fileStage) decoded(c Chunk, keep func(raw []byte) error) error {
+	if err := c.check(); err != nil {
+		return manifest.Fail(manifest.KindIntegrity, "stage", "%w", err)
+	}
+	if err := s.hold(); err != nil {
+		return fileFailure("stage", err)
+	}
+	buf := s.raw.Get().(*[]byte)
+	defer s.raw.Put(buf)
+	raw, err := c.decode(s.zstd, *buf)
+	if err != nil {
+		return manifest.Fail(manifest.KindIntegrity, "stage", "%w", err)
+	}
+	if err := keep(raw); err != nil {
+		return fileFailure("stage", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f := s.files[d]; f != nil {
+	close(s.arrived)
+	s.arrived = make(chan struct{})
+	return nil
+}
+
+// fileFailure is stageFailure for the stage beside a repository.
+func fileFailure(step string, err error) error {
+	if errors.Is(err, syscall.ELOOP) {
+		return manifest.Fail(manifest.KindPermission, step, "there is a link where clara-push keeps its files: %w", err).Advise("remove it on the host")
+	}
+	return stageFailure(step, err)
+}
+
+// open returns the large file d, opened before or now; without create only if something of it is there, else its error is
+// os.ErrNotExist.
+func (s *fileStage) open(d manifest.Digest, create bool) (*largeFile, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.large[d]; f != nil && linked(f.file) {
 		return f, nil
 	}
-	file, err := os.OpenFile(s.path(d), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	f, err := openLarge(s.path(d), create)
+	if errors.Is(err, errBusy) {
+		f, err = openLarge(s.path(d)+"~"+strconv.Itoa(os.Getpid()), create)
+	}
+	if err == nil {
+		s.large[d] = f
+	}
+	return f, err
+}
+
+// openLarge opens the file at path and the list beside it. It fails with errBusy when another process writes them.
+func openLarge(path string, create bool) (*largeFile, error) {
+	flags := os.O_RDWR | syscall.O_NOFOLLOW
+	if create {
+		flags |= os.O_CREATE
+	}
+	list, err := os.OpenFile(path+".done", flags|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	list, err := os.OpenFile(s.path(d)+".done", os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+	if syscall.Flock(int(list.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil || !linked(list) {
+		list.Close()
+		return nil, errBusy
+	}
+	file, err := os.OpenFile(path, flags|os.O_CREATE, fileMode)
+	if err == nil {
+		err = file.Chmod(fileMode) // whatever the umask
+	}
 	if err != nil {
-		file.Close()
+		list.Close()
 		return nil, err
 	}
-	f := &stagedFile{file: file, list: list, have: map[int]bool{}}
+	f := &largeFile{path: path, file: file, list: list, have: map[int]bool{}}
 	for _, i := range readList(list) {
-		f.have[i] = true
+		f.have[i], f.older = true, true
 	}
-	s.files[d] = f
 	return f, nil
+}
+
+var errBusy = errors.New("another push writes it")
+
+// linked reports whether an open file still has a name.
+func linked(f *os.File) bool {
+	var st syscall.Stat_t
+	return syscall.Fstat(int(f.Fd()), &st) == nil && st.Nlink > 0
 }
 
 // readList reads the numbers of the chunks that are there; a number cut short does not count.
@@ -85,27 +216,7 @@ func readList(r io.Reader) []int {
 	return all
 }
 
-// put writes one chunk at its offset.
-func (s *fileStage) put(d manifest.Digest, c Chunk) error {
-	if err := c.check(); err != nil {
-		return manifest.Fail(manifest.KindIntegrity, "stage", "file %s: %w", d, err)
-	}
-	raw, err := c.decode(s.zstd, nil)
-	if err != nil {
-		return manifest.Fail(manifest.KindIntegrity, "stage", "file %s: %w", d, err)
-	}
-	f, err := s.open(d)
-	if err != nil {
-		return stageFailure("stage", err)
-	}
-	if err := f.write(c.Index, raw); err != nil {
-		return stageFailure("stage", err)
-	}
-	s.tell()
-	return nil
-}
-
-func (f *stagedFile) write(index int, raw []byte) error {
+func (f *largeFile) write(index int, raw []byte) error {
 	if _, err := f.file.WriteAt(raw, int64(index)*manifest.ChunkSize); err != nil {
 		return err
 	}
@@ -119,28 +230,12 @@ func (f *stagedFile) write(index int, raw []byte) error {
 	return err
 }
 
-// pack writes small whole files, one behind the other in body. Each is checked against its digest.
-func (s *fileStage) pack(parts []manifest.Part, c Chunk) error {
-	if err := c.check(); err != nil {
-		return manifest.Fail(manifest.KindIntegrity, "stage", "pack: %w", err)
-	}
-	raw, err := c.decode(s.zstd, nil)
-	if err != nil {
-		return manifest.Fail(manifest.KindIntegrity, "stage", "pack: %w", err)
-	}
-	for _, p := range parts {
-		if p.Size < 0 || p.Size > int64(len(raw)) {
-			return manifest.Fail(manifest.KindIntegrity, "stage", "a pack is shorter than its files")
-		}
-		if err := s.putWhole(p.Digest, raw[:p.Size]); err != nil {
-			return stageFailure("stage", err)
-		}
-		raw = raw[p.Size:]
-	}
-	s.tell()
-	return nil
+func (f *largeFile) close() {
+	f.file.Close()
+	f.list.Close()
 }
 
+// putWhole writes one small file, unless it is there.
 func (s *fileStage) putWhole(d manifest.Digest, raw []byte) error {
 	if err := manifest.CheckDigest(d); err != nil {
 		return err
@@ -149,153 +244,178 @@ func (s *fileStage) putWhole(d manifest.Digest, raw []byte) error {
 	if hex.EncodeToString(sum[:]) != d.Encoded() {
 		return manifest.Fail(manifest.KindIntegrity, "stage", "file %s arrived damaged", d)
 	}
-	f, err := os.CreateTemp(s.dir, "tmp-")
+	s.mu.Lock()
+	s.names++
+	temp := filepath.Join(s.dir, fmt.Sprintf("tmp-%d-%d", os.Getpid(), s.names))
+	there := s.whole[d]
+	s.mu.Unlock()
+	if there {
+		return nil
+	}
+	err := writeNew(temp, raw)
+	if err == nil {
+		err = os.Rename(temp, s.path(d))
+	}
+	if err != nil {
+		os.Remove(temp)
+		return err
+	}
+	s.settle(d)
+	return nil
+}
+
+// settle notes that d is there whole.
+func (s *fileStage) settle(d manifest.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.whole[d] = true
+}
+
+func writeNew(path string, raw []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(raw)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), s.path(d)+".whole")
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return errors.Join(err, f.Chmod(fileMode), f.Close())
 }
 
-func (s *fileStage) tell() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	close(s.arrived)
-	s.arrived = make(chan struct{})
-}
-
-// report says which chunks of the files are there. A file that is there whole has all its chunks.
+// report says which chunks of the files are there. Small files are read and checked; of large ones the whole is, once it is
+// there.
 func (s *fileStage) report(digests []manifest.Digest) ([]manifest.Staged, error) {
 	var all []manifest.Staged
+	if err := s.hold(); err != nil {
+		return nil, fileFailure("read stage", err)
+	}
 	for _, d := range digests {
 		if err := manifest.CheckDigest(d); err != nil {
 			return nil, err
 		}
-		if info, err := os.Lstat(s.path(d) + ".whole"); err == nil {
-			n := manifest.Chunks(info.Size())
-			chunks := make([]int, n)
-			for i := range chunks {
-				chunks[i] = i
+		s.mu.Lock()
+		delete(s.whole, d)
+		s.mu.Unlock()
+		f, err := s.open(d, false)
+		switch {
+		case err == nil:
+			all = append(all, manifest.Staged{Digest: d, Size: manifest.UnknownSize, Chunks: f.chunks()})
+		case errors.Is(err, os.ErrNotExist):
+			if size, ok := s.sound(d); ok {
+				all = append(all, manifest.Staged{Digest: d, Size: size, Chunks: []int{0}})
 			}
-			all = append(all, manifest.Staged{Digest: d, Size: info.Size(), Chunks: chunks})
-			continue
+		default:
+			return nil, fileFailure("read stage", err)
 		}
-		list, err := os.OpenFile(s.path(d)+".done", os.O_RDONLY|syscall.O_NOFOLLOW, 0)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, stageFailure("read stage", err)
-		}
-		chunks := readList(list)
-		list.Close()
-		slices.Sort(chunks)
-		all = append(all, manifest.Staged{Digest: d, Size: manifest.UnknownSize, Chunks: slices.Compact(chunks)})
 	}
 	return all, nil
 }
 
-// await returns the path of the file d as soon as it is there whole and its digest was checked; it hashes while the chunks
-// arrive. A file that is not what its digest says is removed and reported as KindIntegrity.
-func (s *fileStage) await(ctx context.Context, d manifest.Descriptor) (string, error) {
-	whole := s.path(d.Digest) + ".whole"
-	for {
-		s.mu.Lock()
-		arrived := s.arrived
-		s.mu.Unlock()
-		if _, err := os.Lstat(whole); err == nil {
-			return whole, nil
-		}
-		if d.Size > manifest.SmallFile {
-			return whole, s.follow(ctx, d, whole)
-		}
-		select {
-		case <-arrived:
-		case <-ctx.Done():
-			return "", ctx.Err()
-		}
+func (f *largeFile) chunks() []int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	chunks := make([]int, 0, len(f.have))
+	for i := range f.have {
+		chunks = append(chunks, i)
 	}
+	slices.Sort(chunks)
+	return chunks
 }
 
-// follow hashes a file chunk by chunk behind those who write it, and gives it its name when it is right.
-func (s *fileStage) follow(ctx context.Context, d manifest.Descriptor, whole string) error {
-	f, err := s.open(d.Digest)
+// sound reports whether the small file d is there and is what its digest says; if not, what is there is removed.
+func (s *fileStage) sound(d manifest.Digest) (size int64, ok bool) {
+	info, err := os.Lstat(s.path(d))
 	if err != nil {
-		return stageFailure("stage", err)
+		return 0, false
 	}
-	h := sha256.New()
-	for i := range manifest.Chunks(d.Size) {
-		if err := s.awaitChunk(ctx, f, i); err != nil {
-			return err
-		}
-		part := io.NewSectionReader(f.file, int64(i)*manifest.ChunkSize, manifest.ChunkLen(d.Size, i))
-		if _, err := io.Copy(h, part); err != nil {
-			return stageFailure("stage", err)
+	if info.Mode().IsRegular() && info.Size() <= manifest.SmallFile {
+		raw, err := os.ReadFile(s.path(d))
+		sum := sha256.Sum256(raw)
+		if err == nil && hex.EncodeToString(sum[:]) == d.Encoded() {
+			s.settle(d)
+			return info.Size(), true
 		}
 	}
-	s.mu.Lock()
-	delete(s.files, d.Digest)
-	s.mu.Unlock()
-	defer f.file.Close()
-	defer f.list.Close()
-	defer os.Remove(s.path(d.Digest) + ".done")
-	info, err := f.file.Stat()
-	if err != nil {
-		return stageFailure("stage", err)
-	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != d.Digest.Encoded() || info.Size() != d.Size {
-		os.Remove(s.path(d.Digest))
-		return manifest.Fail(manifest.KindIntegrity, "stage", "file %s arrived damaged: %d bytes, sha256 %s", d.Digest, info.Size(), got).
-			Advise("push again: it will be sent anew")
-	}
-	return os.Rename(s.path(d.Digest), whole)
+	os.Remove(s.path(d))
+	return 0, false
 }
 
-func (s *fileStage) awaitChunk(ctx context.Context, f *stagedFile, index int) error {
-	for {
-		s.mu.Lock()
-		arrived := s.arrived
-		s.mu.Unlock()
-		f.mu.Lock()
-		have := f.have[index]
-		f.mu.Unlock()
-		if have {
-			return nil
-		}
-		select {
-		case <-arrived:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// clear removes everything from the stage.
-func (s *fileStage) clear() error {
+// drop removes files from the stage.
+func (s *fileStage) drop(digests map[manifest.Digest]int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for d, f := range s.files {
-		f.file.Close()
-		f.list.Close()
-		delete(s.files, d)
+	var errs []error
+	for d := range digests {
+		if f := s.large[d]; f != nil {
+			f.close()
+			delete(s.large, d)
+			errs = append(errs, gone(os.Remove(f.path+".done")), gone(os.Remove(f.path)))
+		}
+		delete(s.whole, d)
+		errs = append(errs, gone(os.Remove(s.path(d))))
 	}
+	return errors.Join(errs...)
+}
+
+// gone makes it no error that something was not there.
+func gone(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// sweepable is how old a file is that may go although a push is under way.
+const sweepable = time.Hour
+
+// sweep removes the files that no push has to do with and that nobody touched for age.
+func (s *fileStage) sweep(age time.Duration) (manifest.Swept, error) {
+	var swept manifest.Swept
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
-		return err
+		return swept, fileFailure("sweep", err)
+	}
+	if all, err := lockFolder(s.dir, syscall.LOCK_EX); err == nil {
+		defer all.Close()
+	} else {
+		age = max(age, sweepable)
 	}
 	for _, e := range entries {
-		if err := os.Remove(filepath.Join(s.dir, e.Name())); err != nil && !os.IsNotExist(err) {
-			return fmt.Errorf("clear stage: %w", err)
+		info, err := e.Info()
+		if err != nil || filepath.Ext(e.Name()) == ".done" {
+			continue
 		}
+		path := filepath.Join(s.dir, e.Name())
+		if time.Since(info.ModTime()) < age || !free(path+".done") {
+			swept.Held++
+			continue
+		}
+		if err := errors.Join(os.Remove(path), gone(os.Remove(path+".done"))); err != nil {
+			return swept, fileFailure("sweep", err)
+		}
+		swept.Blobs++
+		swept.Bytes += info.Size()
 	}
-	return nil
+	return swept, nil
+}
+
+// free reports whether no process holds a lock on the file at path.
+func free(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
+}
+
+// close lets go of all files; what is there stays.
+func (s *fileStage) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for d, f := range s.large {
+		f.close()
+		delete(s.large, d)
+	}
+	if s.lock != nil {
+		s.lock.Close()
+	}
 }

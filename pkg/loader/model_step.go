@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -22,8 +23,7 @@ type step struct {
 	Fresh string    `json:"fresh"`
 	Kept  string    `json:"kept"`
 	Inode uint64    `json:"inode"` // of the new state; 0 for opOut
-	Mark  string    `json:"mark"`  // path whose time must be newest in the end
-	Newer time.Time `json:"newer"`
+	Newer time.Time `json:"newer"` // newer than anything that the live tree had; the new state has it already
 	// Spent is a folder that has no use once the step was made; empty for none.
 	Spent string `json:"spent,omitempty"`
 }
@@ -36,6 +36,7 @@ const (
 	opOut      operation = "out"      // Live is renamed to Kept
 	opExchange operation = "exchange" // Fresh and Live change places, then the former goes to Kept
 	opRenames  operation = "renames"  // Live to Kept, then Fresh to Live: there is a moment without the entry
+	opReplace  operation = "replace"  // a file: Live is copied to Kept, then Fresh renamed over Live
 )
 
 func (r *repository) journalPath(model string) string {
@@ -60,6 +61,13 @@ func (s step) flip() error {
 		return moveNew(s.Live, s.Kept)
 	case opExchange:
 		return swap(s.Fresh, s.Live)
+	case opReplace:
+		if s.Spent == "" { // what a rollback replaces is not kept
+			if err := clone(context.Background(), s.Live, s.Kept); err != nil {
+				return err
+			}
+		}
+		return os.Rename(s.Fresh, s.Live)
 	}
 	if err := moveNew(s.Live, s.Kept); err != nil {
 		return err
@@ -84,16 +92,16 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// conclude brings a step that was made to its end: the former entry goes where it is kept, the time that old servers look
-// at is set, the journal is cleared. It may be called again after a crash.
+// conclude brings a step that was made to its end: the former entry goes where it is kept, the journal is cleared. It may
+// be called again after a crash.
 func (r *repository) conclude(s step) error {
 	if s.Op == opExchange && exists(s.Fresh) {
 		if err := moveNew(s.Fresh, s.Kept); err != nil {
 			return err
 		}
 	}
-	if s.Mark != "" {
-		if err := os.Chtimes(s.Mark, time.Time{}, s.Newer); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if s.Op == opOut {
+		if err := r.touch(s.Model, s.Newer); err != nil {
 			return err
 		}
 	}
@@ -106,6 +114,18 @@ func (r *repository) conclude(s step) error {
 		}
 	}
 	return os.Remove(r.journalPath(s.Model))
+}
+
+// touch gives what old servers look at a new time, in the live tree: where an entry was taken away, nothing new is there to
+// bear it.
+func (r *repository) touch(model string, newer time.Time) error {
+	for _, mark := range []string{"config.pbtxt", ""} {
+		err := os.Chtimes(r.live(model, mark), newer, newer)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // discard forgets a step that was not made.
@@ -154,11 +174,14 @@ func (r *repository) replayOne(journal string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !made && s.Op == opRenames && !exists(s.Live) && exists(s.Kept) && exists(s.Fresh) {
-		if err := moveNew(s.Fresh, s.Live); err != nil {
+	if !made && s.Op == opRenames && !exists(s.Live) && exists(s.Kept) {
+		from := s.Fresh
+		if made = exists(from); !made { // lost with the machine: the former state is better than none
+			from = s.Kept
+		}
+		if err := moveNew(from, s.Live); err != nil {
 			return "", err
 		}
-		made = true
 	}
 	if !made {
 		return "model " + s.Model + ": an interrupted change was taken back", r.discard(s)
@@ -168,7 +191,21 @@ func (r *repository) replayOne(journal string) (string, error) {
 		return "", err
 	}
 	s.Newer = after(newer)
+	if err := r.touch(s.Model, s.Newer); err != nil {
+		return "", err
+	}
 	return "model " + s.Model + ": an interrupted change was completed", errors.Join(r.conclude(s), r.sync())
+}
+
+// unsettled reports whether there may be something to replay.
+func (r *repository) unsettled() bool {
+	for _, dir := range []string{"journal", "trees"} {
+		entries, err := os.ReadDir(filepath.Join(r.own, dir))
+		if err != nil || len(entries) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // clearTrees removes what was being built and never came to a journal.
@@ -223,8 +260,9 @@ func inodeOf(path string) (uint64, error) {
 	return info.Sys().(*syscall.Stat_t).Ino, nil
 }
 
-// stepOf chooses the operation for an entry that the live tree has or has not, and shall have or not.
-func (r *repository) stepOf(had, has bool) operation {
+// stepOf chooses the operation for an entry that the live tree has or has not, and shall have or not. File tells that it is
+// a file before and after.
+func (r *repository) stepOf(had, has, file bool) operation {
 	switch {
 	case !had:
 		return opIn
@@ -232,6 +270,8 @@ func (r *repository) stepOf(had, has bool) operation {
 		return opOut
 	case r.exchange:
 		return opExchange
+	case file:
+		return opReplace
 	}
 	return opRenames
 }

@@ -4,8 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -16,7 +20,7 @@ import (
 // every folder in the repository for a model, but looks at nothing outside it. All of it is one file system, so that
 // entries change places in single steps. Everything lies in <parent>/.clara-push/<name of the repository>:
 //
-//	files/<hex>            a file on its way, written at its offsets; <hex>.done lists the chunks that are there
+//	files/<hex>            a file on its way; of a large one <hex>.done lists the chunks that are there
 //	trees/<model>          what will be exchanged with the live entry, and right after that the replaced one
 //	old/<model>/<receipt>  replaced entries that are kept for a rollback
 //	journal/<model>.json   a step that is under way
@@ -37,9 +41,13 @@ var ownFolders = []string{"files", "trees", "old", "journal", "digests"}
 // with the commands that mend it.
 func openRepository(path string) (*repository, error) {
 	r := &repository{path: path}
+	if !filepath.IsAbs(path) {
+		return r, refuseRepository("%q is not an absolute path", path)
+	}
 	real, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return r, refuseRepository("the folder %s is not there", path).Advise("sudo mkdir -p %s && sudo chown %s %s", path, userName(), path)
+		return r, refuseRepository("the folder %s is not there", path).
+			Advise("make it once: sudo install -d -m 0755 -o %s %s", runningAs(), quoted(path))
 	}
 	if err != nil {
 		return r, refuseRepository("%w", err)
@@ -53,7 +61,7 @@ func openRepository(path string) (*repository, error) {
 	if err := r.makeOwn(parent); err != nil {
 		return r, err
 	}
-	r.exchange = canExchange(filepath.Join(r.own, "trees"))
+	r.exchange = canExchange(r.own)
 	return r, nil
 }
 
@@ -70,22 +78,59 @@ func (r *repository) checkFolder(dir string) error {
 	if !info.IsDir() {
 		return refuseRepository("%s is not a directory", dir)
 	}
-	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
-		return refuseRepository("%s may not write to %s: %w", userName(), dir, err).
-			Advise("push with --sudo, or give the user the right once: sudo chown %s %s", userName(), dir)
+	err = unix.Access(dir, unix.W_OK|unix.X_OK)
+	if errors.Is(err, unix.EROFS) {
+		return refuseRepository("%s is mounted read-only", dir).Advise("mount it writable, or name another folder with --repository")
+	}
+	if err != nil {
+		return refuseRepository("%s may not write to %s: %w", runningAs(), dir, err).
+			Advise("push with --sudo, or give the user the right once: sudo chown %s %s", runningAs(), quoted(dir))
 	}
 	return nil
 }
 
+// checkModel says why this user may not replace the tree of a model, and what to do; empty when it may. Moving a folder to
+// another one takes the right to write to it, and so does removing what it holds once it is no longer kept.
+func (r *repository) checkModel(h manifest.HostModel) (refusal, advice string) {
+	if h.Found != manifest.FoundDirectory {
+		return "", ""
+	}
+	for _, d := range append([]string{""}, h.Dirs...) {
+		if err := unix.Access(r.live(h.Name, d), unix.W_OK|unix.X_OK); err != nil {
+			return fmt.Sprintf("%s may not change %s: %v", runningAs(), r.live(h.Name, d), err),
+				fmt.Sprintf("push with --sudo, or give the user the right once: sudo chown -R %s %s", runningAs(), quoted(r.live(h.Name, "")))
+		}
+	}
+	return "", ""
+}
+
+// runningAs is the user's name as commands take it.
+func runningAs() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Geteuid())
+}
+
+// quoted writes a path so that a shell reads it as one word.
+func quoted(path string) string {
+	if !strings.ContainsFunc(path, func(r rune) bool {
+		return !strings.ContainsRune("/._-+@", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
 // makeOwn makes the folders beside the repository, for this user alone, on the same file system.
 func (r *repository) makeOwn(parent string) error {
-	mend := fmt.Sprintf("sudo install -d -m 0700 -o %s %s", userName(), parent)
+	mend := fmt.Sprintf("sudo install -d -m 0700 -o %s %s", runningAs(), quoted(parent))
 	if err := ownFolder(parent); err != nil {
 		return refuseRepository("the stage beside the repository cannot be used: %w", err).Advise("push with --sudo, or prepare it once: %s", mend)
 	}
 	for _, dir := range append([]string{""}, ownFolders...) {
 		if err := ownFolder(filepath.Join(r.own, dir)); err != nil {
-			return refuseRepository("the stage beside the repository cannot be used: %w", err).Advise("remove it on the host: %s", r.own)
+			return refuseRepository("the stage beside the repository cannot be used: %w", err).Advise("push with --sudo, or remove it on the host: sudo rm -r %s", quoted(r.own))
 		}
 	}
 	same, err := sameDevice(r.real, r.own)
@@ -94,7 +139,7 @@ func (r *repository) makeOwn(parent string) error {
 	}
 	if !same {
 		return refuseRepository("%s is a file system of its own, so nothing beside it can be moved into it in one step", r.real).
-			Advise("name a folder inside that file system as repository, for example %s, and let Triton serve that", filepath.Join(r.real, "models"))
+			Advise("name a folder inside that file system as repository, for example --repository %s, and let Triton serve that", quoted(filepath.Join(r.real, "models")))
 	}
 	return nil
 }

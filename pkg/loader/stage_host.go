@@ -27,9 +27,14 @@ func (h *Host) OpenStaged(ctx context.Context, d manifest.Descriptor) (io.ReadCl
 // Drop removes the blob d from the stage.
 func (h *Host) Drop(d manifest.Digest) error { return h.stage.Drop(d) }
 
-// Sweep removes staged blobs that no push holds and nobody touched for age.
+// Sweep removes staged blobs and files of models that no push holds and nobody touched for age.
 func (h *Host) Sweep(ctx context.Context, age time.Duration) (manifest.Swept, error) {
-	return h.stage.Sweep(ctx, age)
+	swept, err := h.stage.Sweep(ctx, age)
+	if err != nil || h.models.usable() != nil {
+		return swept, err
+	}
+	files, err := h.models.stage.sweep(age)
+	return manifest.Swept{Blobs: swept.Blobs + files.Blobs, Bytes: swept.Bytes + files.Bytes, Held: swept.Held + files.Held}, err
 }
 
 // Held reports whether a live agent of this session holds the lock.

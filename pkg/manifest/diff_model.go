@@ -13,34 +13,36 @@ func planModels(p *Plan, models []Model, repo *Repository, o Options) error {
 	if len(models) == 0 {
 		return nil
 	}
-	if repo == nil || repo.Refusal != "" {
-		f := Fail(KindPermission, "check repository", "%s", refusalOf(repo))
-		if repo != nil {
-			f.Hint = repo.Advice
-		}
-		return f
+	if err := Placeable(repo); err != nil {
+		return err
 	}
 	for _, m := range sortModels(models) {
 		i := slices.IndexFunc(repo.Models, func(h HostModel) bool { return h.Name == m.Name })
 		if i < 0 {
 			return Fail(KindInternal, "plan model "+m.Name, "the host said nothing of it")
 		}
-		mp, err := PlanModel(m, repo.Models[i], o.Exact)
+		mp, err := PlanModel(m, repo.Models[i], o.Exact, repo.Exchange)
 		if err != nil {
 			return err
 		}
 		p.Models = append(p.Models, mp)
 	}
 	p.Files = filesOf(p.Models, repo)
-	need := addModelSizes(&p.Sizes, p)
-	return short("the stage beside the repository", repo.Stage, need)
+	p.Sizes.Models = addModelSizes(&p.Sizes, p)
+	return short("the stage beside the repository", repo.Stage, p.Sizes.Models)
 }
 
-func refusalOf(r *Repository) string {
-	if r == nil {
-		return "the host has none"
+// Placeable fails with KindPermission when no models can be placed in repo.
+func Placeable(repo *Repository) error {
+	switch {
+	case repo == nil:
+		return Fail(KindPermission, "check repository", "the host has none")
+	case repo.Refusal != "":
+		f := Fail(KindPermission, "check repository", "%s", repo.Refusal)
+		f.Hint = repo.Advice
+		return f
 	}
-	return r.Refusal
+	return nil
 }
 
 // filesOf lists the files that must be staged, once each.
@@ -87,29 +89,18 @@ func addModelSizes(s *Sizes, p *Plan) int64 {
 			s.Present += m.Model.Size()
 		}
 		if m.Place == PlaceModel || m.Place == PlaceVersion {
-			need += copied(m)
+			for _, f := range m.Copied() {
+				need += f.Size
+			}
 		}
 	}
 	return need
 }
 
-// copied is the size of the live files that the step copies.
-func copied(m ModelPlan) int64 {
-	live := map[string]bool{}
-	for _, p := range m.Live {
-		live[p] = true
-	}
-	var n int64
-	for _, f := range m.Model.Files {
-		if live[f.Path] && (m.Entry == "" || strings.HasPrefix(f.Path, m.Entry+"/")) {
-			n += f.Size
-		}
-	}
-	return n
-}
-
-// PlanModel decides what m needs on a host whose repository has live under that name.
-func PlanModel(m Model, live HostModel, exact bool) (ModelPlan, error) {
+// PlanModel decides what m needs on a host whose repository has live under that name. Where two entries cannot be exchanged
+// in one step, a version directory that is there is replaced with the whole model: the model may be absent for a moment, but
+// is never seen without its version.
+func PlanModel(m Model, live HostModel, exact, exchange bool) (ModelPlan, error) {
 	p := ModelPlan{Model: m, Place: PlaceCreate}
 	switch live.Found {
 	case FoundNothing:
@@ -121,8 +112,27 @@ func PlanModel(m Model, live HostModel, exact bool) (ModelPlan, error) {
 	p.Model, p.Kept = withKept(m, live, exact)
 	p.Live = sameFiles(p.Model, live)
 	p.Place, p.Entry, p.Gone = smallest(p.Model, live)
+	if p.Place == PlaceVersion && !p.Gone && !exchange && slices.Contains(live.Dirs, p.Entry) {
+		p.Place, p.Entry = PlaceModel, ""
+	}
 	p.Warnings = servedOn(m, p.Kept)
-	return p, nil
+	if p.Place != PlaceNothing && live.Refusal != "" {
+		f := Fail(KindPermission, "plan model "+m.Name, "%s", live.Refusal)
+		f.Hint = live.Advice
+		return p, f
+	}
+	return p, takeable(p)
+}
+
+// takeable makes sure that what stays of the live tree can be copied.
+func takeable(p ModelPlan) error {
+	for _, f := range p.Copied() {
+		if f.Digest == "" {
+			return Fail(KindPermission, "plan model "+p.Model.Name, "%s, which only the host has, is a link or no regular file", Plain(f.Path)).
+				Advise("put a file in its place on the host, or push with --exact to remove version %s there", topOf(f.Path))
+		}
+	}
+	return nil
 }
 
 // withKept adds to m the version directories that only the host has, unless it shall be exactly m.

@@ -58,6 +58,9 @@ type HostModel struct {
 	Files []File    `json:"files,omitempty"`
 	Dirs  []string  `json:"dirs,omitempty"`
 	Newer time.Time `json:"newer"` // the newest time in the tree
+	// Refusal says why this user may not change it; empty when it may. Advice is what mends it.
+	Refusal string `json:"refusal,omitempty"`
+	Advice  string `json:"advice,omitempty"`
 }
 
 // Found says what an entry of a repository is.
@@ -93,10 +96,11 @@ type Placement string
 // The placements, from smallest to largest.
 const (
 	PlaceNothing Placement = "nothing"  // the host has this very model
-	PlaceFile    Placement = "file"     // one file is renamed in, exchanged or taken away
+	PlaceFile    Placement = "file"     // one file is put in, replaced or taken away
 	PlaceVersion Placement = "version"  // one version directory likewise
 	PlaceModel   Placement = "exchange" // the model directory is exchanged
 	PlaceCreate  Placement = "create"   // the model directory is new
+	PlaceFormer  Placement = "rollback" // a former state is put back
 )
 
 // ModelPlan is what one model needs.
@@ -115,19 +119,28 @@ type ModelPlan struct {
 }
 
 // Sent are the files that the step places and that come from the stage.
-func (p ModelPlan) Sent() []File {
+func (p ModelPlan) Sent() []File { return p.placed(false) }
+
+// Copied are the files that the step places and that the host copies from its own tree.
+func (p ModelPlan) Copied() []File { return p.placed(true) }
+
+func (p ModelPlan) placed(fromLive bool) []File {
 	live := map[string]bool{}
 	for _, f := range p.Live {
 		live[f] = true
 	}
-	var sent []File
+	var files []File
 	for _, f := range p.Model.Files {
-		in := p.Entry == "" || f.Path == p.Entry || strings.HasPrefix(f.Path, p.Entry+"/")
-		if in && !live[f.Path] {
-			sent = append(sent, f)
+		if p.Below(f.Path) && live[f.Path] == fromLive {
+			files = append(files, f)
 		}
 	}
-	return sent
+	return files
+}
+
+// Below reports whether the path p of the model is what the step places, or part of it.
+func (p ModelPlan) Below(path string) bool {
+	return p.Entry == "" || path == p.Entry || strings.HasPrefix(path, p.Entry+"/")
 }
 
 // DoneModel says what happened to one model.
@@ -136,12 +149,16 @@ type DoneModel struct {
 	Path  string    `json:"path,omitempty"` // of the model directory
 	Place Placement `json:"place"`
 	Entry string    `json:"entry,omitempty"`
+	Gone  bool      `json:"gone,omitempty"` // it was taken away
 	Kept  []string  `json:"kept,omitempty"` // version directories that only the host had and that stayed
 }
 
+// maxModelName leaves room for endings within the 255 bytes that file systems give a name.
+const maxModelName = 200
+
 // CheckModelName reports whether name can be the name of a model directory: one path element, printable, not hidden.
 func CheckModelName(name string) error {
-	if name == "" || len(name) > 255 || name[0] == '.' || name[0] == '-' || !printable(name) || strings.ContainsAny(name, "/\\") {
+	if name == "" || len(name) > maxModelName || name[0] == '.' || name[0] == '-' || !printable(name) || strings.ContainsAny(name, "/\\") {
 		return Fail(KindModel, "check model", "%q cannot be the name of a model", Plain(name)).
 			Advise("use letters, digits, dot, underscore and hyphen, beginning with a letter or digit")
 	}

@@ -181,15 +181,15 @@ func (s *SSH) Sweep(ctx context.Context, age time.Duration) (manifest.Swept, err
 }
 
 // RollbackModel puts back what the last placement of a model replaced.
-func (s *SSH) RollbackModel(ctx context.Context, model string) (manifest.DoneModel, error) {
+func (s *SSH) RollbackModel(ctx context.Context, model string) (manifest.Receipt, error) {
 	m, err := s.request(ctx, wire.Message{Type: wire.TRollback, Model: model}, s.interim(s.options.Events, nil))
 	if err != nil {
-		return manifest.DoneModel{}, err
+		return manifest.Receipt{}, err
 	}
-	if m.Placed == nil {
-		return manifest.DoneModel{}, s.unexpected(m)
+	if m.Receipt == nil {
+		return manifest.Receipt{}, s.unexpected(m)
 	}
-	return *m.Placed, nil
+	return *m.Receipt, nil
 }
 
 func (s *SSH) request(ctx context.Context, m wire.Message, notify func(wire.Message)) (wire.Message, error) {

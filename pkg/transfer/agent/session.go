@@ -87,12 +87,12 @@ func (s *session) rollback(ctx context.Context, m wire.Message) {
 		return
 	}
 	defer lock.Release()
-	done, err := s.host.RollbackModel(ctx, m.Model)
+	receipt, err := s.host.RollbackModel(ctx, m.Model, loader.Owner{From: manifest.Plain(s.hello.From), Session: s.hello.Session})
 	if err != nil {
 		s.fail(m.ID, err)
 		return
 	}
-	s.send(wire.Message{Type: wire.TPlaced, ID: m.ID, Placed: &done})
+	s.send(wire.Message{Type: wire.TReceipt, ID: m.ID, Receipt: &receipt})
 }
 
 // put keeps a chunk and acknowledges it on the channel it came by.

@@ -22,7 +22,7 @@ const (
 	TBlob      Type = "blob"      // the next blob of an image, its size known; not answered
 	TEnd       Type = "end"       // no more blobs of an image; not answered
 	TPut       Type = "put"       // a chunk or a pack, in the body; answered by ack
-	TRollback  Type = "rollback"  // put back what the last placement of a model replaced; answered by placed
+	TRollback  Type = "rollback"  // put back what the last placement of a model replaced; answered by receipt
 	TAbort     Type = "abort"     // give the running apply up: the client cannot go on
 	TSweep     Type = "sweep"     // answered by swept
 	TPing      Type = "ping"      // answered by pong
@@ -36,7 +36,6 @@ const (
 	TReceipt Type = "receipt"
 	TAck     Type = "ack"
 	TSwept   Type = "swept"
-	TPlaced  Type = "placed"
 	TPong    Type = "pong"
 	TFailure Type = "failure"
 )
@@ -55,7 +54,6 @@ type Message struct {
 	Event     *manifest.Event     `json:"event,omitempty"`
 	Receipt   *manifest.Receipt   `json:"receipt,omitempty"`
 	Model     string              `json:"model,omitempty"`
-	Placed    *manifest.DoneModel `json:"placed,omitempty"`
 	Sweep     *Sweep              `json:"sweep,omitempty"`
 	Swept     *manifest.Swept     `json:"swept,omitempty"`
 	Failure   *Failure            `json:"failure,omitempty"`

@@ -1,0 +1,120 @@
+package loader
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+)
+
+// followers is how many large files are hashed at once while they arrive.
+const followers = 4
+
+// await returns when all files are there whole and their digests were checked. Large files are hashed while they arrive. A
+// large one that is not what its digest says is removed: KindStale when part of it came in an earlier push, so that it is
+// sent once more, else KindIntegrity.
+func (s *fileStage) await(ctx context.Context, files []manifest.Descriptor) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(followers)
+	for _, d := range files {
+		if d.Size > manifest.SmallFile {
+			g.Go(func() error { return s.follow(ctx, d) })
+		}
+	}
+	for _, d := range files {
+		if d.Size > manifest.SmallFile {
+			continue
+		}
+		if err := s.until(ctx, func() bool { return s.isWhole(d.Digest) }); err != nil {
+			if failed := g.Wait(); failed != nil {
+				return failed
+			}
+			return err
+		}
+	}
+	return g.Wait()
+}
+
+func (s *fileStage) isWhole(d manifest.Digest) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.whole[d]
+}
+
+// until waits until something that arrives makes done true.
+func (s *fileStage) until(ctx context.Context, done func() bool) error {
+	for {
+		s.mu.Lock()
+		arrived := s.arrived
+		s.mu.Unlock()
+		if done() {
+			return nil
+		}
+		select {
+		case <-arrived:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// follow hashes a large file chunk by chunk behind those who write it.
+func (s *fileStage) follow(ctx context.Context, d manifest.Descriptor) error {
+	f, err := s.open(d.Digest, true)
+	if err != nil {
+		return fileFailure("stage", err)
+	}
+	h := sha256.New()
+	buf := make([]byte, copyBuffer)
+	for i := range manifest.Chunks(d.Size) {
+		if err := s.until(ctx, func() bool { return f.has(i) }); err != nil {
+			return err
+		}
+		part := io.NewSectionReader(f.file, int64(i)*manifest.ChunkSize, manifest.ChunkLen(d.Size, i))
+		n, err := io.CopyBuffer(onlyWriter{h}, part, buf)
+		if err != nil {
+			return fileFailure("stage", err)
+		}
+		if n < part.Size() {
+			break // shorter than its list says: the digest will differ
+		}
+	}
+	info, err := f.file.Stat()
+	if err != nil {
+		return fileFailure("stage", err)
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != d.Digest.Encoded() || info.Size() != d.Size {
+		return s.damaged(d, f, got)
+	}
+	s.settle(d.Digest)
+	return nil
+}
+
+// onlyWriter hides every other method.
+type onlyWriter struct{ io.Writer }
+
+func (f *largeFile) has(index int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.have[index]
+}
+
+// damaged removes a file that is not what its digest says.
+func (s *fileStage) damaged(d manifest.Descriptor, f *largeFile, got string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.large, d.Digest)
+	os.Remove(f.path + ".done")
+	os.Remove(f.path)
+	f.close()
+	if f.older {
+		return manifest.Fail(manifest.KindStale, "stage", "what an earlier push had sent of file %s is damaged", d.Digest)
+	}
+	return manifest.Fail(manifest.KindIntegrity, "stage", "file %s arrived damaged, its sha256 is %s", d.Digest, got).
+		Advise("push again: it will be sent anew")
+}
