@@ -67,6 +67,9 @@ func (h *Host) Close() error {
 	if h.stage != nil {
 		errs = append(errs, h.stage.Close())
 	}
+	if h.models != nil && h.models.stage != nil {
+		h.models.stage.close()
+	}
 	if h.engine != nil {
 		errs = append(errs, h.engine.Close())
 	}
