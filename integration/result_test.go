@@ -68,6 +68,15 @@ type summary struct {
 	Space    struct{ Stage, Engine struct{ Need, Free int64 } }
 	Images   []imageSummary
 	Receipt  struct{ ID, Path string }
+
+	Repository string
+	Models     []modelSummary
+}
+
+type modelSummary struct {
+	Name, Place, Entry string
+	Gone, Done         bool
+	Kept               []string
 }
 
 type imageSummary struct {
