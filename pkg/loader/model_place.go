@@ -144,30 +144,13 @@ func (r *repository) reachable(f former) error {
 
 // restore exchanges the live entry for the kept one. What it replaces is not kept.
 func (r *repository) restore(f former) error {
-	newer, err := newest(r.live(f.Model, ""))
+	if !f.Had && !exists(r.live(f.Model, f.Entry)) { // it went away without us
+		return os.RemoveAll(f.dir)
+	}
+	s, err := r.wayBack(f)
 	if err != nil {
 		return err
 	}
-	tree := r.tree(f.Model)
-	if err := errors.Join(os.RemoveAll(tree), os.Mkdir(tree, 0o700)); err != nil {
-		return err
-	}
-	live := r.live(f.Model, f.Entry)
-	s := step{
-		Model: f.Model, Entry: f.Entry, Live: live, Fresh: f.tree(), Kept: filepath.Join(tree, "out"), Newer: after(newer), Spent: f.dir,
-	}
-	if f.Had {
-		if s.Inode, err = inodeOf(f.tree()); err != nil {
-			return err
-		}
-		if err := os.Chtimes(f.mark(), s.Newer, s.Newer); err != nil {
-			return err
-		}
-	}
-	if !f.Had && !exists(live) { // it went away without us
-		return errors.Join(os.RemoveAll(tree), os.RemoveAll(f.dir))
-	}
-	s.Op = r.stepOf(exists(live), f.Had, isRegular(live) && isRegular(f.tree()))
 	if err := errors.Join(r.sync(), r.record(s)); err != nil {
 		return err
 	}
@@ -175,6 +158,32 @@ func (r *repository) restore(f former) error {
 		return r.unmade(s, err)
 	}
 	return errors.Join(r.conclude(s), r.sync())
+}
+
+// wayBack works out the step that puts back what is kept.
+func (r *repository) wayBack(f former) (s step, err error) {
+	newer, err := newest(r.live(f.Model, ""))
+	if err != nil {
+		return s, err
+	}
+	tree := r.tree(f.Model)
+	if err := errors.Join(os.RemoveAll(tree), os.Mkdir(tree, 0o700)); err != nil {
+		return s, err
+	}
+	live := r.live(f.Model, f.Entry)
+	s = step{
+		Model: f.Model, Entry: f.Entry, Live: live, Fresh: f.tree(), Kept: filepath.Join(tree, "out"), Newer: after(newer), Spent: f.dir,
+	}
+	if f.Had {
+		if s.Inode, err = inodeOf(f.tree()); err != nil {
+			return s, err
+		}
+		if err := os.Chtimes(f.mark(), s.Newer, s.Newer); err != nil {
+			return s, err
+		}
+	}
+	s.Op = r.stepOf(exists(live), f.Had, isRegular(live) && isRegular(f.tree()))
+	return s, nil
 }
 
 func isRegular(path string) bool {
