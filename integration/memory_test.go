@@ -5,6 +5,7 @@ package integration
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,7 +24,8 @@ func TestMemory(t *testing.T) {
 		size = 5 << 30
 	}
 	const ref = "huge:1"
-	docker2010 := newEngine(t, lab.Docker2010, lab.EngineOptions{})
+	needDisk(t, 6*size)
+	docker2010 := bulkyEngine(t, lab.Docker2010)
 	build(t, docker2010, lab.ImageSpec{Name: ref, Base: lab.Layer{Content: lab.Half, Size: size, Seed: 750, Dir: "huge"}})
 	sum := sumOf(t, docker2010, ref)
 	archive := filepath.Join(theLab(t).Dir, "huge.tar")
@@ -31,21 +33,57 @@ func TestMemory(t *testing.T) {
 	t.Cleanup(func() { os.Remove(archive) })
 
 	t.Run("graphdriver source", func(t *testing.T) {
-		passesSmall(t, newClient(t, docker2010, newHost(t, lab.Docker2010, lab.HostOptions{})), ref, ref, sum)
+		passesSmall(t, newClient(t, docker2010, bulkyHost(t, lab.Docker2010)), ref, ref, sum)
 	})
 	t.Run("archive", func(t *testing.T) {
-		passesSmall(t, newClient(t, nil, newHost(t, lab.ModernGraphdriver, lab.HostOptions{})), archive, ref, sum)
+		passesSmall(t, newClient(t, nil, bulkyHost(t, lab.ModernGraphdriver)), archive, ref, sum)
 	})
 	t.Run("containerd source", func(t *testing.T) {
-		modern := newEngine(t, lab.ModernContainerd, lab.EngineOptions{})
+		modern := bulkyEngine(t, lab.ModernContainerd)
 		docker(t, modern, "load", "-i", archive)
-		passesSmall(t, newClient(t, modern, newHost(t, lab.ModernContainerd, lab.HostOptions{})), ref, ref, sum)
+		os.Remove(archive)
+		passesSmall(t, newClient(t, modern, bulkyHost(t, lab.ModernContainerd)), ref, ref, sum)
 	})
+}
+
+// needDisk skips the test where the lab's disk has not so many bytes free.
+func needDisk(t *testing.T, bytes int64) {
+	t.Helper()
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(theLab(t).Dir, &fs); err != nil {
+		t.Fatal(err)
+	}
+	if free := int64(fs.Bavail) * fs.Bsize; free < bytes {
+		t.Skipf("skipped: %s are needed in %s, %s are free: choose another folder with CLARA_PUSH_LAB_DIR", mb(bytes), theLab(t).Dir, mb(free))
+	}
+}
+
+// bulkyEngine is newEngine for one whose data shall go with the test, not with the lab.
+func bulkyEngine(t *testing.T, k lab.Kind) *lab.Engine {
+	t.Helper()
+	var e *lab.Engine
+	t.Cleanup(func() {
+		if e == nil {
+			return
+		}
+		if err := os.RemoveAll(e.DataRoot); err != nil {
+			t.Errorf("remove the data of %s: %v", e.Name, err)
+		}
+	})
+	e = newEngine(t, k, lab.EngineOptions{})
+	return e
+}
+
+// bulkyHost is newHost likewise.
+func bulkyHost(t *testing.T, k lab.Kind) *lab.Host {
+	t.Helper()
+	h := newHostOf(t, bulkyEngine(t, k), lab.HostOptions{})
+	install(t, program(t), h)
+	return h
 }
 
 // passesSmall pushes an image and watches the memory of the client and of all agents together.
 func passesSmall(t *testing.T, c *client, image, ref, sum string) {
-	install(t, program(t), c.Host)
 	c.Limit = 20 * time.Minute
 	r := c.start("image", "--json", "-v", image, "target")
 	watch := meter.WatchMemory(func() []int { return []int{r.Cmd.Process.Pid} }, func() []int { return agentsOf(c.Host) })
