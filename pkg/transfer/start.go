@@ -128,12 +128,12 @@ func (s *starter) explain(f *startFailure) error {
 	switch {
 	case strings.Contains(text, "sudo:"):
 		return fail.Advise("allow it without a password, for example in /etc/sudoers.d/clara-push: USER ALL=(root) NOPASSWD: /usr/bin/clara-push agent")
+	case strings.Contains(text, "Exec format error") || strings.Contains(text, "cannot execute binary"):
+		return fail.Advise("the program is damaged or for another platform: remove its folder on the host, or build one for the host and name it with --agent PATH")
 	case f.status == 126 || strings.Contains(text, "Permission denied"):
 		return fail.Advise("the folder may be mounted noexec; name another with --agent-dir, or install clara-push on the host")
 	case strings.Contains(text, "sftp") || strings.Contains(text, "This service allows"):
 		return fail.Advise("this account may use sftp only; clara-push needs one that may run commands")
-	case strings.Contains(text, "Exec format error") || strings.Contains(text, "cannot execute"):
-		return fail.Advise("the program is for another platform; build one for the host and name it with --agent PATH")
 	}
 	return fail.Advise("log in with ssh and run: clara-push agent --speaks %d", wire.Protocol)
 }
