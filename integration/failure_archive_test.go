@@ -13,7 +13,9 @@ import (
 
 // An archive that is not what it says does not get onto a host.
 func TestBadArchive(t *testing.T) {
-	for _, b := range []struct {
+	e := source(t, lab.ModernContainerd) // whose archives are layouts
+	build(t, e, lab.ImageSpec{Name: "bad-archive:1", Base: lab.Layer{Size: 2 << 20, Seed: 500}, Layers: []lab.Layer{{Content: lab.Random, Size: 1 << 20, Seed: 541}}})
+	cases := []struct {
 		name string
 		make func(t *testing.T, l *layout) string // changes an honest layout, and returns what to push
 		exit int
@@ -32,12 +34,12 @@ func TestBadArchive(t *testing.T) {
 		{"no archive", noArchive, 19, "archive", true},
 		{"cut archive", cutArchive, 19, "archive", true},
 		{"no such file", func(*testing.T, *layout) string { return "archive:/nonexistent/x.tar" }, 21, "/nonexistent/x.tar", true},
-	} {
-		t.Run(b.name, func(t *testing.T) {
-			bothStores(t, func(t *testing.T, k lab.Kind) {
-				s := stand(t, k)
-				e := source(t, lab.ModernContainerd) // whose archives are layouts
-				build(t, e, lab.ImageSpec{Name: "bad-archive:1", Base: s.base, Layers: []lab.Layer{{Content: lab.Random, Size: 1 << 20, Seed: 541}}})
+	}
+	bothStores(t, func(t *testing.T, k lab.Kind) {
+		s := stand(t, k)
+		for _, b := range cases {
+			t.Run(b.name, func(t *testing.T) {
+				s.c.t = t
 				what := b.make(t, savedLayout(t, e, "bad-archive:1"))
 				r := s.c.fails(b.exit, "--as", s.ref, what)
 				r.says(t, b.says)
@@ -48,8 +50,8 @@ func TestBadArchive(t *testing.T) {
 				s.version(t, 1<<20)
 				s.recovers(t)
 			})
-		})
-	}
+		}
+	})
 }
 
 // wrongConfig: the manifest names a configuration by a digest that its bytes do not have.

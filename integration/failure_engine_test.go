@@ -17,7 +17,7 @@ import (
 // better mood succeeds.
 func TestUnfriendlyEngine(t *testing.T) {
 	zeros := "sha256:" + strings.Repeat("0", 64)
-	for _, e := range []struct {
+	cases := []struct {
 		name   string
 		before func(http.ResponseWriter, *http.Request) bool
 		exit   int
@@ -34,10 +34,12 @@ func TestUnfriendlyEngine(t *testing.T) {
 		{"breaks off", breakOff, 16, "broke off"},
 		{"no containers", status(isCreate, 500), 16, "status 500"},
 		{"no names", status(isTag, 500), 16, "status 500"},
-	} {
-		t.Run(e.name, func(t *testing.T) {
-			bothStores(t, func(t *testing.T, k lab.Kind) {
-				s := stand(t, k)
+	}
+	bothStores(t, func(t *testing.T, k lab.Kind) {
+		s := stand(t, k)
+		for _, e := range cases {
+			t.Run(e.name, func(t *testing.T) {
+				s.c.t = t
 				s.version(t, 1<<20)
 				r := s.c.fails(e.exit, "--host-engine", newTap(t, s.c.Host.Engine, e.before).Host(), s.ref)
 				r.says(t, e.says)
@@ -47,8 +49,8 @@ func TestUnfriendlyEngine(t *testing.T) {
 				s.untouched(t)
 				s.recovers(t)
 			})
-		})
-	}
+		}
+	})
 }
 
 // nameless returns the one image of an engine that has no name, as imagesOf lists it.

@@ -23,25 +23,26 @@ const chunk = manifest.ChunkSize
 
 // What waits in the stage is checked before it is used: a spoilt chunk travels again, and only that.
 func TestSpoiltStage(t *testing.T) {
-	for name, spoil := range map[string]func(t *testing.T, blob string){
+	cases := map[string]func(t *testing.T, blob string){
 		"flipped byte":  func(t *testing.T, blob string) { flip(t, filepath.Join(blob, "2"), 12345) },
 		"cut short":     func(t *testing.T, blob string) { cut(t, filepath.Join(blob, "2"), chunk/2) },
 		"empty":         func(t *testing.T, blob string) { cut(t, filepath.Join(blob, "2"), 0) },
 		"flipped head":  func(t *testing.T, blob string) { flip(t, filepath.Join(blob, "2"), 13) },
 		"missing chunk": func(t *testing.T, blob string) { remove(t, filepath.Join(blob, "2")) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			bothStores(t, func(t *testing.T, k lab.Kind) {
-				s := stand(t, k)
-				blob := s.stageOnly(t, 5*chunk-99999)
-				spoil(t, blob)
+	}
+	bothStores(t, func(t *testing.T, k lab.Kind) {
+		s := stand(t, k)
+		for name, spoil := range cases {
+			t.Run(name, func(t *testing.T) {
+				s.c.t = t
+				spoil(t, s.stageOnly(t, 5*chunk-99999))
 				r := s.recovers(t)
 				if r.Up < chunk || r.Up > chunk+chunk/4 {
 					t.Errorf("%d bytes travelled, want one chunk of %d", r.Up, chunk)
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 // A whole blob that is gone from the stage travels again.
