@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -130,6 +131,9 @@ func describe(ctx context.Context, root string, old map[string]known, h *manifes
 	return fresh, nil
 }
 
+// hashBuffers are shared: a model may have ten thousand small files.
+var hashBuffers = sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }}
+
 // digestOf hashes a regular file unless its digest is remembered. Anything else has none, so that no plan takes it over.
 func digestOf(ctx context.Context, path string, info fs.FileInfo, old known) (known, error) {
 	if !info.Mode().IsRegular() {
@@ -145,7 +149,9 @@ func digestOf(ctx context.Context, path string, info fs.FileInfo, old known) (kn
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.CopyBuffer(h, contextReader{ctx, f}, make([]byte, copyBuffer)); err != nil {
+	buf := hashBuffers.Get().(*[]byte)
+	defer hashBuffers.Put(buf)
+	if _, err := io.CopyBuffer(h, contextReader{ctx, f}, *buf); err != nil {
 		return k, err
 	}
 	k.Digest = manifest.Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))

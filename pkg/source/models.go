@@ -262,6 +262,9 @@ func (r *modelReader) unchanged() error {
 	return nil
 }
 
+// hashBuffers are shared: a model may have ten thousand small files.
+var hashBuffers = sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }}
+
 // hashFile returns a file's digest and how it looked; both belong together, or it fails.
 func hashFile(ctx context.Context, path string) (manifest.Digest, look, error) {
 	f, err := os.Open(path)
@@ -274,13 +277,14 @@ func hashFile(ctx context.Context, path string) (manifest.Digest, look, error) {
 		return "", look{}, err
 	}
 	h := sha256.New()
-	buf := make([]byte, copyBuffer)
+	buf := hashBuffers.Get().(*[]byte)
+	defer hashBuffers.Put(buf)
 	for {
 		if err := ctx.Err(); err != nil {
 			return "", look{}, err
 		}
-		n, err := f.Read(buf)
-		h.Write(buf[:n])
+		n, err := f.Read(*buf)
+		h.Write((*buf)[:n])
 		if err == io.EOF {
 			break
 		}
