@@ -73,13 +73,12 @@ func (m moment) String() string {
 
 // await waits for the moment, or for the end of the push.
 func (m moment) await(s *site, r *running) {
-	const limit = time.Minute
 	switch {
 	case m < 1:
 		time.Sleep(time.Duration(float64(m) * float64(s.head)))
 	case m < 2:
-		r.sent(int64(float64(m-1)*float64(s.whole)), limit)
-	case r.until(committed, limit):
+		r.sent(int64(float64(m-1)*float64(s.whole)), patience)
+	case r.until(committed, patience):
 		time.Sleep(time.Duration(float64(m-2) * float64(s.tail)))
 	}
 }

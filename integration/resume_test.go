@@ -71,7 +71,7 @@ func TestResume(t *testing.T) {
 func (s *site) half(t *testing.T) *running {
 	t.Helper()
 	r := s.start("image", "--json", "-v", s.ref, "target")
-	if !r.sent(s.whole/2, time.Minute) {
+	if !r.sent(s.whole/2, patience) {
 		t.Fatalf("half of the bytes did not go\n%s", r.wait().Stderr)
 	}
 	return r
@@ -158,7 +158,7 @@ func (s *site) late(t *testing.T) *running {
 	t.Helper()
 	s.reset(t)
 	r := s.start("image", "--json", "-v", s.ref, "target")
-	if !r.until(committed, 2*time.Minute) {
+	if !r.until(committed, patience) {
 		t.Fatalf("the commit point never came\n%s", r.wait().Stderr)
 	}
 	return r
