@@ -20,6 +20,8 @@ import (
 // greetingTime bounds how long an agent may take to start.
 const greetingTime = 60 * time.Second
 
+var errSilent = errors.New("the agent did not answer")
+
 // A channel is one agent process on the host and the frames to and from it.
 type channel struct {
 	ssh    *ssh.Session
@@ -89,23 +91,40 @@ func (c *channel) start(ctx context.Context, command string, limit *limiter) (*b
 		return nil, err
 	}
 	c.ssh.Stderr = c.stderr
-	ctx, cancel := context.WithTimeout(ctx, greetingTime)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { c.ssh.Close() })
-	defer stop()
 	if err := c.ssh.Start(command); err != nil {
 		return nil, err
 	}
 	in := bufio.NewReaderSize(stdout, 64<<10)
-	printed, err := wire.AwaitGreeting(in)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("the agent did not answer: %w", ctx.Err())
-		}
-		return nil, c.notStarted(printed, err)
+	if err := c.greeted(ctx, in); err != nil {
+		return nil, err
 	}
 	c.w = wire.NewWriter(limit.wrap(c.flow.wrap(stdin)))
 	return in, nil
+}
+
+// greeted waits for the greeting, and does not wait longer than ctx for a host that neither greets nor ends the command:
+// closing the session does not end a read, only the other side's answer to that would.
+func (c *channel) greeted(ctx context.Context, in *bufio.Reader) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, greetingTime, errSilent)
+	defer cancel()
+	came := make(chan error, 1)
+	go func() {
+		printed, err := wire.AwaitGreeting(in)
+		if err != nil {
+			err = c.notStarted(printed, err)
+		}
+		came <- err
+	}()
+	select {
+	case err := <-came:
+		return err
+	case <-ctx.Done():
+	}
+	if !errors.Is(context.Cause(ctx), errSilent) {
+		return fmt.Errorf("the agent has not answered yet: %w", ctx.Err())
+	}
+	return manifest.Fail(manifest.KindConnect, "agent", "%w within %s", errSilent, greetingTime).
+		Advise("log in with ssh and see whether a login script waits for something")
 }
 
 func (c *channel) notStarted(printed string, err error) error {

@@ -47,6 +47,10 @@ func (s *starter) agent(ctx context.Context, conn *dial.Conn, l *limiter, wrote 
 			return nil, s.explain(failed)
 		}
 	}
+	var own *manifest.Failure
+	if errors.As(err, &own) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, manifest.Fail(manifest.KindConnect, "agent", "start the agent: %w", err)
 	}
@@ -126,6 +130,8 @@ func (s *starter) explain(f *startFailure) error {
 	text := f.Error()
 	fail := manifest.Fail(manifest.KindPermission, "agent", "the agent did not start: %s", text)
 	switch {
+	case strings.Contains(text, "sudo: not found") || strings.Contains(text, "sudo: command not found"):
+		return fail.Advise("the host has no sudo: push as a user who may use the engine, without --sudo")
 	case strings.Contains(text, "sudo:"):
 		return fail.Advise("allow it without a password, for example in /etc/sudoers.d/clara-push: USER ALL=(root) NOPASSWD: /usr/bin/clara-push agent")
 	case strings.Contains(text, "Exec format error") || strings.Contains(text, "cannot execute binary"):
