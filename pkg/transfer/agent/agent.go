@@ -73,6 +73,7 @@ type session struct {
 	mu        sync.Mutex
 	run       *run // the apply that is under way
 	committed bool
+	gone      error // why the session ends; nil as long as it does not
 }
 
 // serve reads requests until the stream ends. Whatever is under way then is cancelled, unless it is past its commit point.
@@ -90,13 +91,28 @@ func (s *session) serve(ctx context.Context, in *os.File) error {
 	requests := make(chan error, 1)
 	go func() { requests <- s.requests(ctx, in, ready) }()
 	err := s.watch(ctx, requests)
-	s.stop(cancel)
+	s.stop(cancel, err)
 	s.work.Wait()
 	s.close()
 	return ended(err)
 }
 
 func (s *session) touch() { s.alive.Store(time.Now().UnixNano()) }
+
+// lively takes every byte for a sign of life: on a thin line one frame may take longer than Silence, and nothing comes
+// past it.
+type lively struct {
+	io.Reader
+	touch func()
+}
+
+func (l lively) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	if n > 0 {
+		l.touch()
+	}
+	return n, err
+}
 
 // watch waits for the end of the requests, for silence, or for the order to end.
 func (s *session) watch(ctx context.Context, requests <-chan error) error {
@@ -117,9 +133,13 @@ func (s *session) watch(ctx context.Context, requests <-chan error) error {
 }
 
 // stop cancels the session's work unless an apply is past its commit point.
-func (s *session) stop(cancel context.CancelFunc) {
+func (s *session) stop(cancel context.CancelFunc, why error) {
+	if manifest.KindOf(why) != manifest.KindConnect {
+		why = manifest.Fail(manifest.KindConnect, "agent", "the agent was told to end")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.gone = why
 	if s.run != nil && !s.committed {
 		s.run.feed.abort(manifest.Fail(manifest.KindInterrupted, "agent", "the client is gone"))
 		s.run.cancel()
@@ -143,13 +163,13 @@ func (s *session) close() {
 
 // requests reads one message after the other. Everything but the hello waits until that is answered.
 func (s *session) requests(ctx context.Context, in io.Reader, ready <-chan struct{}) error {
+	in = lively{in, s.touch}
 	buf := make([]byte, 0, wire.MaxBody)
 	for {
 		m, body, err := wire.Read(in, buf)
 		if err != nil {
 			return err
 		}
-		s.touch()
 		if m.Type == wire.TPing {
 			s.send(wire.Message{Type: wire.TPong, ID: m.ID})
 			continue
@@ -200,7 +220,14 @@ func (s *session) send(m wire.Message) {
 	_, _ = s.out.Send(m, nil)
 }
 
+// fail answers request id with err. What was cancelled because the session ends failed for the reason of that: a client
+// that was only asleep, and reads this when it wakes, shall connect again.
 func (s *session) fail(id uint64, err error) {
+	s.mu.Lock()
+	if k := manifest.KindOf(err); s.gone != nil && (k == manifest.KindInternal || k == manifest.KindInterrupted) {
+		err = s.gone
+	}
+	s.mu.Unlock()
 	s.send(wire.Message{Type: wire.TFailure, ID: id, Failure: wire.Pack(err)})
 }
 

@@ -129,11 +129,10 @@ func (s *session) serveData(c *net.UnixConn) {
 	w := wire.NewWriter(out)
 	buf := make([]byte, 0, wire.MaxBody)
 	for {
-		m, body, err := wire.Read(in, buf)
+		m, body, err := wire.Read(lively{in, s.touch}, buf)
 		if err != nil {
 			return
 		}
-		s.touch()
 		if m.Type != wire.TPut || m.Put == nil {
 			return
 		}
