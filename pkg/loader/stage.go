@@ -63,6 +63,10 @@ func (s *Stage) hold(d manifest.Digest, create bool) (string, error) {
 			}
 		}
 		f, err := lockFolder(dir, syscall.LOCK_SH)
+		if errors.Is(err, syscall.EWOULDBLOCK) { // somebody is removing it, which does not take long
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
 		if errors.Is(err, errSwept) && create {
 			continue
 		}
@@ -234,7 +238,7 @@ func stageFailure(step string, err error) error {
 		return err
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		return manifest.Fail(manifest.KindSpace, step, "%w", err).Advise("free some space on the host; what has arrived is kept, so run the same command again")
-	case errors.Is(err, os.ErrPermission):
+	case errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
 		return manifest.Fail(manifest.KindPermission, step, "%w", err).Advise("give this user the right to write there, or name another folder with --state-dir")
 	}
 	return manifest.Fail(manifest.KindInternal, step, "%w", err)

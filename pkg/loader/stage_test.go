@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -184,6 +185,34 @@ func TestSweepLeavesWhatIsHeldOrYoung(t *testing.T) {
 	check("young", time.Hour, 0, 1)
 	check("free", 0, 1, 0)
 	check("empty", 0, 0, 0)
+}
+
+func TestPutWaitsForTheRemovalOfWhatWasThere(t *testing.T) {
+	s, err := openStage(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	d := digest.FromString("blob")
+	dir := filepath.Join(s.dir, d.Encoded())
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	sweeper, err := lockFolder(dir, syscall.LOCK_EX)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() {
+		os.RemoveAll(dir)
+		sweeper.Close()
+	})
+	body := []byte("blob")
+	if err := s.Put(d, Chunk{Codec: CodecRaw, Raw: int64(len(body)), Sum: xxhash.Sum64(body), Body: body}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "0")); err != nil {
+		t.Error("the chunk is not there:", err)
+	}
 }
 
 func TestDropLeavesWhatAnotherProcessHolds(t *testing.T) {
