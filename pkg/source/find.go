@@ -76,6 +76,8 @@ func (f *finder) search(ctx context.Context, name string) (found, error) {
 func nowhere(name string, inEngine, inFiles, inRegistry error) error {
 	kind, hint := manifest.KindNotFound, "see docker image ls; engine://, registry:// and archive: name the place to look"
 	switch asked := registryKnown(name); {
+	case manifest.KindOf(inEngine) == manifest.KindEngine && !valid(name):
+		kind, hint = manifest.KindUsage, "names of images are in lower case, as docker image ls shows them; the host comes last: clara-push image IMAGE... HOST"
 	case manifest.KindOf(inEngine) != manifest.KindNotFound && !asked:
 		kind, hint = manifest.KindOf(inEngine), cmp.Or(hintOf(inEngine), hint)
 	case asked && manifest.KindOf(inRegistry) != manifest.KindNotFound:
@@ -83,6 +85,12 @@ func nowhere(name string, inEngine, inFiles, inRegistry error) error {
 	}
 	return manifest.Fail(kind, "find image "+name, "it is not in the engine (%w), not in a file (%w), not in a registry (%w)", reason(inEngine), reason(inFiles), reason(inRegistry)).
 		Advise("%s", hint)
+}
+
+// valid reports whether name is one that an engine may know.
+func valid(name string) bool {
+	_, err := reference.ParseNormalizedNamed(name)
+	return err == nil
 }
 
 // registryKnown reports whether a name says itself in which registry it is. "app" means Docker Hub only for want of

@@ -333,6 +333,7 @@ func TestNowhere(t *testing.T) {
 	deny := manifest.Fail(manifest.KindPermission, "", "denied").Advise("log in")
 	none := manifest.Fail(manifest.KindNotFound, "", "none")
 	down := manifest.Fail(manifest.KindConnect, "", "down")
+	invalid := manifest.Fail(manifest.KindEngine, "", "invalid reference format")
 	for name, c := range map[string]struct {
 		name             string
 		engine, registry error
@@ -344,6 +345,8 @@ func TestNowhere(t *testing.T) {
 		"no engine, a bare name":             {"app", deny, none, manifest.KindPermission},
 		"no engine, a full name":             {"registry.example.com/app", deny, none, manifest.KindNotFound},
 		"a full name, refused":               {"registry.example.com/app", none, deny, manifest.KindPermission},
+		"no name of an image":                {"App:1", invalid, none, manifest.KindUsage},
+		"the host first":                     {"root@gpu01", invalid, none, manifest.KindUsage},
 		"a full name, no network":            {"registry.example.com/app", none, down, manifest.KindConnect},
 	} {
 		err := nowhere(c.name, c.engine, none, c.registry)
