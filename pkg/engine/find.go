@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -67,6 +68,10 @@ func choose(host string) (endpoint, error) {
 // place completes a host as the docker CLI does: a scheme, and for TCP a port. A nil config means no TLS.
 func place(host string, config *tls.Config) (endpoint, error) {
 	scheme, addr, found := strings.Cut(strings.TrimSpace(host), "://")
+	if !found && filepath.IsAbs(scheme) {
+		return endpoint{}, manifest.Fail(manifest.KindUsage, "find engine", "%s is a path, not an address", manifest.Plain(host)).
+			Advise("give it as unix://%s", manifest.Plain(host))
+	}
 	if !found {
 		scheme, addr = "tcp", scheme
 	}

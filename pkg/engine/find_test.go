@@ -32,6 +32,7 @@ func TestPlace(t *testing.T) {
 		kind manifest.Kind
 	}{
 		{host: "unix:///run/x.sock", want: "unix:///run/x.sock"},
+		{host: "/run/x.sock", kind: manifest.KindUsage},
 		{host: "tcp://build", want: "tcp://build:2375"},
 		{host: "tcp://build", tls: secure, want: "tcp://build:2376"},
 		{host: "tcp://build:99/engine", want: "tcp://build:99/engine"},
