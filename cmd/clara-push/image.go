@@ -20,6 +20,9 @@ type imageOptions struct {
 	reuseLayers      bool
 }
 
+// maxKeep is what a host takes as --keep.
+const maxKeep = 1000
+
 func newImage(r *report) *cobra.Command {
 	var o imageOptions
 	c := &cobra.Command{
@@ -78,6 +81,9 @@ func runImage(ctx context.Context, images []string, host string, o imageOptions,
 	}
 	if o.keep < 0 {
 		return manifest.Fail(manifest.KindUsage, "", "--keep must not be negative")
+	}
+	if o.keep > maxKeep {
+		return manifest.Fail(manifest.KindUsage, "", "--keep is at most %d", maxKeep)
 	}
 	res, err := push(ctx, images, host, o, r.event)
 	r.summary.addPush(res)
