@@ -21,6 +21,8 @@ const (
 // pace measures the link and the encoders, and from both says how hard to compress the next chunk: so that sending and
 // encoding together are fastest. All rates are bytes per second.
 type pace struct {
+	near bool // both ends share the processors, so that compressing takes from the rest what it saves
+
 	mu       sync.Mutex
 	encoders int
 	speed    [levels]float64 // raw bytes that one encoder takes
@@ -125,6 +127,9 @@ func (p *pace) newBlob() {
 
 // level says how hard to compress the next chunk.
 func (p *pace) level() level {
+	if p.near {
+		return levelRaw
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	link := p.rateLocked()

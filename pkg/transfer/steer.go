@@ -83,7 +83,7 @@ func (h *helm) share(ships int) float64 {
 
 func (f *fleet) adjust(ctx context.Context, h *helm) {
 	ships := f.afloat()
-	lossy := f.lossy(ships)
+	lossy := slices.ContainsFunc(ships, func(s *ship) bool { return lossy(s.conn.TCP()) })
 	if lossy && !h.bbr {
 		h.bbr = true
 		if h.stubborn = !f.takeBBR(ships); !h.stubborn {
@@ -123,16 +123,6 @@ func (f *fleet) afloat() []*ship {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.ships)
-}
-
-// lossy reports whether packets were lost on the way.
-func (f *fleet) lossy(ships []*ship) bool {
-	for _, s := range ships {
-		if lost, sent := losses(s.conn.TCP()); lost > 0 && float64(lost) > 1e-4*float64(sent) {
-			return true
-		}
-	}
-	return false
 }
 
 // takeBBR has all connections use a congestion control that does not take each lost packet for a jam. It reports whether

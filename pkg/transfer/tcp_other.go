@@ -7,8 +7,8 @@ import (
 	"net"
 )
 
-// losses cannot be read here.
-func losses(*net.TCPConn) (lost, sent uint32) { return 0, 0 }
+// lossy cannot be told here.
+func lossy(*net.TCPConn) bool { return false }
 
 // useBBR is not to be had here.
 func useBBR(*net.TCPConn) error { return errors.ErrUnsupported }
