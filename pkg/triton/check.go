@@ -129,7 +129,7 @@ func unreadable(path string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		kind, hint = manifest.KindPermission, "make it readable, or run as its owner"
 	}
-	return manifest.Fail(kind, "check model", "%s: %w", path, reason(err)).Advise("%s", hint)
+	return manifest.Fail(kind, "check model", "%s: %w", path, causeOf(err)).Advise("%s", hint)
 }
 
 // place is where a finding is.
@@ -165,7 +165,7 @@ func (c *checker) warn(r Rule, at place, format string, args ...any) *Finding {
 const maxFindings = 200
 
 func (c *checker) note(s Severity, r Rule, at place, format string, args []any) *Finding {
-	f := &Finding{Severity: s, Rule: r, File: at.file, Line: at.line, Col: at.col, Text: shorten(fmt.Sprintf(format, args...), 400)}
+	f := &Finding{Severity: s, Rule: r, File: at.file, Line: at.line, Col: at.col, Text: clipped(fmt.Sprintf(format, args...), 400)}
 	first := s == Refuse && !slices.ContainsFunc(c.found, func(f *Finding) bool { return f.Severity == Refuse })
 	if len(c.found) < maxFindings || first {
 		c.found = append(c.found, f)
@@ -178,7 +178,7 @@ func (c *checker) full() bool { return len(c.found) >= maxFindings }
 
 // advise says what to do.
 func (f *Finding) advise(format string, args ...any) {
-	f.Advice = shorten(fmt.Sprintf(format, args...), 400)
+	f.Advice = clipped(fmt.Sprintf(format, args...), 400)
 }
 
 // report is what was found.

@@ -75,11 +75,11 @@ func (c *checker) placeOf(text []byte, err error) (place, string) {
 	}
 	line, _ := strconv.Atoi(m[1])
 	col, _ := strconv.Atoi(m[2])
-	return place{file: c.file, line: line, col: col}, shorten(strings.TrimSpace(m[3]), 120)
+	return place{file: c.file, line: line, col: col}, clipped(strings.TrimSpace(m[3]), 120)
 }
 
-// shorten keeps a text that quotes a file down to n characters.
-func shorten(s string, n int) string {
+// clipped keeps a text that quotes a file down to n characters.
+func clipped(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}

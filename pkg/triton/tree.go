@@ -67,7 +67,7 @@ func (c *checker) readDir(ctx context.Context, t *tree, at string, above []strin
 	}
 	found, err := os.ReadDir(above[len(above)-1])
 	if err != nil && at != "" {
-		c.refuse(RuleUnreadable, c.at(at), "the directory cannot be read: %v", reason(err)).advise("make it readable, or run as its owner")
+		c.refuse(RuleUnreadable, c.at(at), "the directory cannot be read: %v", causeOf(err)).advise("make it readable, or run as its owner")
 		return nil
 	}
 	if err != nil {
@@ -109,7 +109,7 @@ func (c *checker) readEntry(t *tree, at string, above []string) *entry {
 		info, err = os.Stat(e.real)
 	}
 	if err != nil {
-		c.refuse(RuleUnreadable, c.at(at), "it cannot be looked at: %v", reason(err)).advise("make it readable, or remove it")
+		c.refuse(RuleUnreadable, c.at(at), "it cannot be looked at: %v", causeOf(err)).advise("make it readable, or remove it")
 		return nil
 	}
 	e.dir, e.size, e.mode = info.IsDir(), info.Size(), info.Mode()
@@ -163,8 +163,8 @@ func kindOf(m fs.FileMode) string {
 	return "something special"
 }
 
-// reason is why a file could not be read, without its path, which stands beside it.
-func reason(err error) error {
+// causeOf is why a file could not be read, without its path, which stands beside it.
+func causeOf(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		return p.Err
@@ -196,12 +196,12 @@ func (t *tree) file(path string) bool { return t.entries[path] != nil && !t.entr
 func (e *entry) read(offset, limit int64) ([]byte, error) {
 	f, err := os.Open(e.real)
 	if err != nil {
-		return nil, reason(err)
+		return nil, causeOf(err)
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.NewSectionReader(f, offset, limit))
 	if err != nil {
-		return nil, fmt.Errorf("read: %w", reason(err))
+		return nil, fmt.Errorf("read: %w", causeOf(err))
 	}
 	return b, nil
 }
