@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -21,18 +22,20 @@ func newAgent(stdio IO) *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if c.Flags().Changed("speaks") {
-				return spoken(speaks)
+				return spoken(stdio, speaks)
 			}
 			return serve(c.Context(), stdio)
 		},
 	}
-	c.Flags().IntVar(&speaks, "speaks", 0, "serve nothing, end with 0 if this version of the protocol is spoken, else with 64")
+	c.Flags().IntVar(&speaks, "speaks", 0, "serve nothing; greet if this version of the protocol is spoken, else end with 64")
 	return c
 }
 
-func spoken(protocol int) error {
+// spoken says the agent's greeting: another program of this name might end with 0, whatever it is asked.
+func spoken(stdio IO, protocol int) error {
 	if protocol == wire.Protocol {
-		return nil
+		_, err := io.WriteString(stdio.Out, wire.Greeting())
+		return err
 	}
 	return manifest.Fail(manifest.KindInternal, "", "protocol %d is %w here, %d is", protocol, errNotSpoken, wire.Protocol)
 }

@@ -36,7 +36,7 @@ func TestExitCode(t *testing.T) {
 	if got := exitCode(errors.New("a defect")); got != 1 {
 		t.Errorf("a foreign error ends with %d, want 1", got)
 	}
-	if got := exitCode(spoken(99)); got != exitNotSpoken {
+	if got := exitCode(spoken(IO{}, 99)); got != exitNotSpoken {
 		t.Errorf("an unknown protocol ends with %d, want %d", got, exitNotSpoken)
 	}
 }

@@ -21,6 +21,9 @@ type pushed struct {
 func push(ctx context.Context, images []string, host string, o imageOptions, ev manifest.Events) (p pushed, err error) {
 	began := time.Now()
 	defer func() { p.took = time.Since(began) }()
+	if _, err := dial.ParseHost(host); err != nil {
+		return p, err // before the image is looked for, in registries perhaps
+	}
 	src, err := source.Open(ctx, images, source.Options{
 		As: o.as, Platform: manifest.Platform(o.platform), Engine: o.engine, CacheDir: o.cacheDir, Events: ev,
 	})
@@ -47,21 +50,47 @@ func push(ctx context.Context, images []string, host string, o imageOptions, ev 
 func pushModels(ctx context.Context, dirs []string, host string, o modelOptions, ev manifest.Events) (p pushed, err error) {
 	began := time.Now()
 	defer func() { p.took = time.Since(began) }()
-	src, err := source.OpenModels(ctx, dirs, source.ModelOptions{Config: o.config, CacheDir: o.cacheDir, Events: ev})
+	src, dst, err := readAndConnect(ctx, dirs, host, o, ev)
 	if err != nil {
 		return p, err
 	}
 	defer src.Close()
-	dst, err := connect(ctx, host, o.connection, ev)
-	if err != nil {
-		return p, err
-	}
 	defer dst.Close()
 	p.Result, err = transfer.Push(ctx, src, dst, transfer.Options{
 		Plan: manifest.Options{Keep: o.keep, Exact: o.exact}, DryRun: o.dryRun, Events: ev,
 	})
 	p.wire = dst.Wire()
 	return p, err
+}
+
+// readAndConnect reads the models while the connection is made. Of two failures the one of the models counts: it is the
+// same tomorrow.
+func readAndConnect(ctx context.Context, dirs []string, host string, o modelOptions, ev manifest.Events) (*source.Models, *transfer.SSH, error) {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	var src *source.Models
+	read := make(chan error, 1)
+	go func() {
+		var err error
+		src, err = source.OpenModels(reading, dirs, source.ModelOptions{Config: o.config, CacheDir: o.cacheDir, Events: ev})
+		read <- err
+	}()
+	select { // no host is bothered for a folder that is not there
+	case err := <-read:
+		if err != nil {
+			return nil, nil, err
+		}
+		read <- nil
+	case <-time.After(20 * time.Millisecond):
+	}
+	dst, err := connect(ctx, host, o.connection, ev)
+	if failed := <-read; failed != nil {
+		if err == nil {
+			dst.Close()
+		}
+		return nil, nil, failed
+	}
+	return src, dst, err
 }
 
 // rollback puts back what the last placement of a model on host replaced.

@@ -18,6 +18,9 @@ const keeperFolder = "clara-push-former/"
 // maxShort caps the readable part of a keeper name; a whole repository name may have 255 characters.
 const maxShort = 100
 
+// keeperReceipts is how many of the newest receipts tell the age of keeper names; names beyond count as oldest.
+const keeperReceipts = 1000
+
 // keeperRepository is where the former images of ref are kept: the last part of its repository, for people, and a hash of
 // the whole of it, so that two names never share keepers. It is valid for every valid ref.
 func keeperRepository(ref string) string {
@@ -62,7 +65,7 @@ func (h *Host) keepers(ctx context.Context, ref, current string) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
-	receipts, err := h.Receipts()
+	receipts, err := h.newestReceipts(keeperReceipts)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -57,7 +58,10 @@ func (h *Host) record(r *manifest.Receipt) {
 func (h *Host) receiptDir() string { return filepath.Join(h.dir, "receipts") }
 
 // Receipts returns the receipts of all pushes to this host, newest first. Files that are no receipts are passed over.
-func (h *Host) Receipts() ([]manifest.Receipt, error) {
+func (h *Host) Receipts() ([]manifest.Receipt, error) { return h.newestReceipts(math.MaxInt) }
+
+// newestReceipts returns at most limit receipts, newest first: there may be years of them.
+func (h *Host) newestReceipts(limit int) ([]manifest.Receipt, error) {
 	entries, err := os.ReadDir(h.receiptDir())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, stageFailure("read receipts", err)
@@ -67,6 +71,9 @@ func (h *Host) Receipts() ([]manifest.Receipt, error) {
 		id, isJSON := strings.CutSuffix(e.Name(), ".json")
 		if !isJSON || !receiptID.MatchString(id) {
 			continue
+		}
+		if len(receipts) == limit {
+			break
 		}
 		if r, err := h.ReceiptByID(id); err == nil {
 			receipts = append(receipts, r)

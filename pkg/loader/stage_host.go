@@ -51,9 +51,12 @@ func (h *Host) Held(session string) bool {
 	return json.NewDecoder(io.LimitReader(f, 4096)).Decode(&o) == nil && o.Session == session
 }
 
+// A session's receipt is looked for among so many of the newest: other pushes may have ended since.
+const recentReceipts = 100
+
 // ReceiptOf returns the receipt of this session's push; nil when it wrote none.
 func (h *Host) ReceiptOf(session string) (*manifest.Receipt, error) {
-	receipts, err := h.Receipts()
+	receipts, err := h.newestReceipts(recentReceipts)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}

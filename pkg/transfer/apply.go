@@ -15,8 +15,8 @@ func (s *SSH) Apply(ctx context.Context, p manifest.Plan, src Source, ev manifes
 	if err != nil {
 		return manifest.Receipt{}, manifest.On(s.host, err)
 	}
-	if s.welcome.Finished != nil {
-		return *s.welcome.Finished, nil // an earlier attempt ended well after its connection was lost
+	if f := s.welcome.Finished; f != nil && len(f.Images) == len(p.Images) && len(f.Models) == len(p.Models) {
+		return *f, nil // an earlier attempt ended well after its connection was lost
 	}
 	p.Session, p.From = s.session, s.from
 	var committed atomic.Bool

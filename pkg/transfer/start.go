@@ -75,7 +75,7 @@ const script = `d=%dir%; case $(uname -m) in %cases% *) h=none;; esac; p=$d/$h/c
 	`%path% if [ -x "$p" ]; then exec %sudo%"$p" agent; fi; ` +
 	`echo "` + missingMark + ` $(uname -s) $(uname -m) $HOME"; exit 127`
 
-const inPath = `if command -v clara-push >/dev/null 2>&1 && clara-push agent --speaks %protocol% >/dev/null 2>&1; ` +
+const inPath = `if command -v clara-push >/dev/null 2>&1 && [ "$(clara-push agent --speaks %protocol% </dev/null 2>/dev/null)" = "clara-push-agent %protocol%" ]; ` +
 	`then exec %sudo%clara-push agent; fi;`
 
 // command is what starts an agent that is on the host already.
@@ -133,13 +133,16 @@ func (s *starter) explain(f *startFailure) error {
 	case strings.Contains(text, "sudo: not found") || strings.Contains(text, "sudo: command not found"):
 		return fail.Advise("the host has no sudo: push as a user who may use the engine, without --sudo")
 	case strings.Contains(text, "sudo:"):
-		return fail.Advise("allow it without a password, for example in /etc/sudoers.d/clara-push: USER ALL=(root) NOPASSWD: /usr/bin/clara-push agent")
+		return fail.Advise("install the clara-push package on the host and allow it without a password, in /etc/sudoers.d/clara-push: USER ALL=(root) NOPASSWD: /usr/bin/clara-push agent")
 	case strings.Contains(text, "Exec format error") || strings.Contains(text, "cannot execute binary"):
 		return fail.Advise("the program is damaged or for another platform: remove its folder on the host, or build one for the host and name it with --agent PATH")
 	case f.status == 126 || strings.Contains(text, "Permission denied"):
 		return fail.Advise("the folder may be mounted noexec; name another with --agent-dir, or install clara-push on the host")
 	case strings.Contains(text, "sftp") || strings.Contains(text, "This service allows"):
 		return fail.Advise("this account may use sftp only; clara-push needs one that may run commands")
+	case strings.TrimSpace(f.printed+f.stderr) == "":
+		return manifest.Fail(manifest.KindPermission, "agent", "the agent did not start: the host ran nothing and said nothing (exit status %d)", f.status).
+			Advise("this account may not be allowed to run commands; look at its login shell on the host")
 	}
 	return fail.Advise("log in with ssh and run: clara-push agent --speaks %d", wire.Protocol)
 }
