@@ -41,8 +41,8 @@ type modelFile struct {
 	look look
 }
 
-// maxModelFiles bounds how many files and folders a model may have.
-const maxModelFiles = 1 << 20
+// maxModelFiles bounds how many files and folders a model may have: a plan must fit into one message to the host.
+const maxModelFiles = 40_000
 
 // OpenModels reads the model directories. Every file is hashed unless its digest is remembered. Symbolic links are
 // followed inside a model directory; one that leads out of it, or anything that is neither file nor directory, is a failure
@@ -125,14 +125,21 @@ func (w *walker) walk(real, below string, depth int) error {
 		if err := manifest.CheckFilePath(at); err != nil {
 			return err
 		}
-		if err := w.entry(filepath.Join(real, e.Name()), at, depth); err != nil {
+		if err := w.entry(filepath.Join(real, e.Name()), at, e, depth); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *walker) entry(path, at string, depth int) error {
+// entry notes one entry of the folder; links are followed.
+func (w *walker) entry(path, at string, e fs.DirEntry, depth int) error {
+	if len(w.dirs)+len(w.found) > maxModelFiles {
+		return manifest.Fail(manifest.KindModel, "read model", "it has more than %d files", maxModelFiles)
+	}
+	if e.Type() != fs.ModeSymlink {
+		return w.note(path, at, e.Type(), depth)
+	}
 	real, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return manifest.Fail(manifest.KindModel, "read model", "%s is a link to nothing", at).Advise("remove it, or put the file in its place")
@@ -148,18 +155,19 @@ func (w *walker) entry(path, at string, depth int) error {
 	if err != nil {
 		return err
 	}
-	if len(w.dirs)+len(w.found) > maxModelFiles {
-		return manifest.Fail(manifest.KindModel, "read model", "it has more than %d files", maxModelFiles)
-	}
+	return w.note(real, at, info.Mode().Type(), depth)
+}
+
+func (w *walker) note(real, at string, kind fs.FileMode, depth int) error {
 	switch {
-	case info.IsDir():
+	case kind.IsDir():
 		w.dirs = append(w.dirs, at)
 		return w.walk(real, at, depth+1)
-	case info.Mode().IsRegular():
+	case kind.IsRegular():
 		w.found[at] = real
 		return nil
 	}
-	return manifest.Fail(manifest.KindModel, "read model", "%s is neither a file nor a folder (%s)", at, info.Mode().Type()).Advise("remove it")
+	return manifest.Fail(manifest.KindModel, "read model", "%s is neither a file nor a folder (%s)", at, kind).Advise("remove it")
 }
 
 // hashAll describes the files, hashing several at once.
