@@ -3,8 +3,6 @@ package transfer
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -41,29 +39,33 @@ func (b *binaries) provision(ctx context.Context, conn *dial.Conn, folder, kerne
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	dir := path.Join(folder, sum)
-	packed, err := b.upload(conn.Client(), dir, goarch)
+	name := path.Join(dir, "upload-"+newSession()+".gz")
+	err = b.upload(conn.Client(), name, goarch)
+	if errors.Is(err, errNoSFTP) && b.feed(conn.Client(), name, goarch) == nil {
+		err = nil
+	}
 	if err != nil {
 		return uploadFailure(folder, err)
 	}
-	return install(conn.Client(), folder, dir, packed, sum)
+	return install(conn.Client(), folder, dir, name, sum)
 }
 
-// upload writes the compressed program into dir and returns its path there.
-func (b *binaries) upload(client *ssh.Client, dir, goarch string) (string, error) {
+// errNoSFTP is why upload did not even begin: there is no sftp-server, or a login script prints into it.
+var errNoSFTP = errors.New("no sftp")
+
+// upload writes the compressed program to name by SFTP.
+func (b *binaries) upload(client *ssh.Client, name, goarch string) error {
 	s, err := sftp.NewClient(client, sftp.MaxConcurrentRequestsPerFile(64))
 	if err != nil {
-		return "", fmt.Errorf("open sftp: %w", err)
+		return fmt.Errorf("%w: %w", errNoSFTP, err)
 	}
 	defer s.Close()
-	if err := s.MkdirAll(dir); err != nil {
-		return "", fmt.Errorf("make %s: %w", dir, err)
+	if err := s.MkdirAll(path.Dir(name)); err != nil {
+		return fmt.Errorf("make %s: %w", path.Dir(name), err)
 	}
-	var suffix [8]byte
-	_, _ = rand.Read(suffix[:]) // never fails, says its documentation
-	name := path.Join(dir, "upload-"+hex.EncodeToString(suffix[:])+".gz")
 	f, err := s.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
-		return "", fmt.Errorf("create %s: %w", name, err)
+		return fmt.Errorf("create %s: %w", name, err)
 	}
 	packed, err := b.compressed(goarch)
 	if err == nil {
@@ -74,9 +76,24 @@ func (b *binaries) upload(client *ssh.Client, dir, goarch string) (string, error
 	}
 	if err != nil {
 		_ = s.Remove(name)
-		return "", fmt.Errorf("write %s: %w", name, err)
+		return fmt.Errorf("write %s: %w", name, err)
 	}
-	return name, nil
+	return nil
+}
+
+// feed writes the compressed program to name through a command: what a login script prints does not get in its way.
+func (b *binaries) feed(client *ssh.Client, name, goarch string) error {
+	packed, err := b.compressed(goarch)
+	if err != nil {
+		return err
+	}
+	session, err := client.NewSession()
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	session.Stdin = packed
+	return session.Run("sh -c 'umask 077; mkdir -p " + path.Dir(name) + " && set -C && cat > " + name + "'")
 }
 
 // compressed holds the whole program, some MB, so that it is sent with its size known.
