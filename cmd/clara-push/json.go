@@ -48,6 +48,7 @@ type summary struct {
 	Space   *spaceSums   `json:"space,omitempty"`
 	Images  []imageSum   `json:"images,omitempty"`
 	Models  []modelSum   `json:"models,omitempty"`
+	Server  *serverSum   `json:"server,omitempty"`
 	Receipt *receiptSum  `json:"receipt,omitempty"`
 	Target  *targetSum   `json:"target,omitempty"`
 	Swept   *sweptSum    `json:"swept,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/triton"
 )
 
 // defaultRepository is where Clara Deploy's Triton looks for models.
@@ -16,8 +17,11 @@ const defaultRepository = "/clara/common/models"
 // modelOptions are the flags of `clara-push model`.
 type modelOptions struct {
 	connection
+	serving          servingOptions
 	config, cacheDir string
 	exact, dryRun    bool
+	strict           bool
+	tritonVersion    string
 	keep             int
 }
 
@@ -35,6 +39,7 @@ DIR is a model directory: it holds config.pbtxt and a folder for each version. T
 A push that was interrupted goes on where it stopped when the same command is run again.`,
 		Example: `  clara-push model sampleData/models/segmentation_liver_v1 gpu01
   clara-push model --config app/config/config.pbtxt models/segmentation_liver_v1 deploy@gpu01:2222
+  clara-push model --triton http://localhost:8000 --rollback-on-failure models/* gpu01
   clara-push model --dry-run models/* gpu01`,
 		Args: modelsAndHost,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -42,7 +47,7 @@ A push that was interrupted goes on where it stopped when the same command is ru
 			return within(c.Context(), o.timeout, func(ctx context.Context) error { return runModel(ctx, dirs, host, o, r) })
 		},
 	}
-	own := []section{{"Push", o.addFlags}, {"Source", o.addSourceFlags}}
+	own := []section{{"Push", o.addFlags}, {"Server", o.serving.addFlags}, {"Source", o.addSourceFlags}}
 	addSections(c, append(append(own, o.sections()...), r.section())...)
 	return c
 }
@@ -57,6 +62,8 @@ func (o *modelOptions) addFlags(f *pflag.FlagSet) {
 
 func (o *modelOptions) addSourceFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.config, "config", "", "`file` that takes the place of the model's config.pbtxt")
+	f.BoolVar(&o.strict, "strict", false, "refuse a model for what is otherwise a warning")
+	f.StringVar(&o.tritonVersion, "triton-version", "", "`version` of the server whose rules count, such as 19.08 or 20.07-v1 (default: the current one)")
 	f.StringVar(&o.cacheDir, "cache-dir", "", "`folder` that remembers the digests of files (default: clara-push in the user's cache folder)")
 }
 
@@ -85,16 +92,53 @@ func (c *connection) useRepository() error {
 	return nil
 }
 
+// lint checks the models by Triton's rules before anything is connected to. It says what it finds, fails when a model is
+// refused, and returns which models each one needs.
+func (o *modelOptions) lint(ctx context.Context, dirs []string, r *report) (map[string][]string, error) {
+	rules := triton.Options{ConfigFile: o.config}
+	if o.tritonVersion != "" {
+		var err error
+		if rules.Version, err = triton.ParseServerVersion(o.tritonVersion); err != nil {
+			return nil, err
+		}
+	}
+	reports, err := triton.CheckAll(ctx, dirs, rules)
+	if err != nil {
+		return nil, err
+	}
+	needs := map[string][]string{}
+	for _, m := range reports {
+		for _, f := range m.Findings {
+			r.warnings(f.Place() + ": " + f.Text + "; " + f.Advice)
+		}
+		needs[m.Model] = m.Config.Needs()
+	}
+	for _, m := range reports {
+		if err := m.Err(o.strict); err != nil {
+			return nil, err
+		}
+	}
+	return needs, nil
+}
+
 func runModel(ctx context.Context, dirs []string, host string, o modelOptions, r *report) error {
 	r.summary.Host, r.summary.DryRun, r.summary.Repository = host, o.dryRun, o.repository
 	if o.keep < 0 {
 		return manifest.Fail(manifest.KindUsage, "", "--keep must not be negative")
 	}
+	if err := o.serving.check(o.keep); err != nil {
+		return err
+	}
 	if err := o.useRepository(); err != nil {
 		return err
 	}
-	res, err := pushModels(ctx, dirs, host, o, r.event)
+	needs, err := o.lint(ctx, dirs, r)
+	if err != nil {
+		return err
+	}
+	res, err := pushModels(ctx, dirs, host, o, needs, r.event)
 	r.summary.addModels(res)
+	r.summary.addServer(res.server)
 	r.warnings(modelWarnings(res)...)
 	if err != nil {
 		return manifest.On(host, err)
@@ -106,7 +150,7 @@ func runModel(ctx context.Context, dirs []string, host string, o modelOptions, r
 	if err := unplaced(res); err != nil {
 		return manifest.On(host, err)
 	}
-	for _, line := range modelDoneLines(host, res) {
+	for _, line := range append(modelDoneLines(host, res), res.server.lines()...) {
 		r.note(line)
 	}
 	return nil

@@ -13,8 +13,9 @@ import (
 // pushed is what became of a push.
 type pushed struct {
 	transfer.Result
-	wire int64         // bytes sent over the connection
-	took time.Duration // everything, from the first look for the image on
+	wire   int64         // bytes sent over the connection
+	took   time.Duration // everything, from the first look for the image on
+	server *serverSum    // what the server made of models; nil when it was not asked
 }
 
 // push brings images to host. What it returns beside an error is as far as it came.
@@ -47,7 +48,7 @@ func push(ctx context.Context, images []string, host string, o imageOptions, ev 
 }
 
 // pushModels brings model directories to the repository of host.
-func pushModels(ctx context.Context, dirs []string, host string, o modelOptions, ev manifest.Events) (p pushed, err error) {
+func pushModels(ctx context.Context, dirs []string, host string, o modelOptions, needs map[string][]string, ev manifest.Events) (p pushed, err error) {
 	began := time.Now()
 	defer func() { p.took = time.Since(began) }()
 	src, dst, err := readAndConnect(ctx, dirs, host, o, ev)
@@ -56,10 +57,19 @@ func pushModels(ctx context.Context, dirs []string, host string, o modelOptions,
 	}
 	defer src.Close()
 	defer dst.Close()
+	src.Order(needs)
+	server, err := openServing(ctx, o, src, dst, ev)
+	if err != nil {
+		return p, err
+	}
 	p.Result, err = transfer.Push(ctx, src, dst, transfer.Options{
 		Plan: manifest.Options{Keep: o.keep, Exact: o.exact}, DryRun: o.dryRun, Events: ev,
 	})
 	p.wire = dst.Wire()
+	if err == nil && server != nil && !o.dryRun {
+		err = server.after(ctx, p.Plan)
+		p.server = &server.sum
+	}
 	return p, err
 }
 

@@ -15,6 +15,7 @@ const (
 	StepProve     Step = "prove"
 	StepTag       Step = "tag"
 	StepPlace     Step = "place"
+	StepServe     Step = "serve" // have a running server take a model
 	StepRetry     Step = "retry"
 	StepWarning   Step = "warning"
 )

@@ -1,6 +1,7 @@
 package triton
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -172,12 +174,13 @@ func (s *Server) ask(ctx context.Context, limit time.Duration, method, path, bod
 	return answer{res.StatusCode, res.Header, raw}, err
 }
 
-// States lists what the server knows of a model; nothing when it does not know it.
+// States lists what the server knows of a model, by version; nothing when it does not know it.
 func (s *Server) States(ctx context.Context, model string) ([]VersionState, error) {
 	states, err := s.api.states(ctx, model)
 	if err != nil {
 		return nil, s.unreachable(ctx, "ask Triton", err)
 	}
+	slices.SortFunc(states, func(a, b VersionState) int { return cmp.Compare(a.Version, b.Version) })
 	return states, nil
 }
 
