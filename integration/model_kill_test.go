@@ -60,7 +60,7 @@ func (s *striking) prepare() {
 	source := s.Source
 	for n := range s.dirs {
 		s.Source = fmt.Sprintf("%s/%d", source, n)
-		files := map[string]content{"config.pbtxt": text(fmt.Sprint("state ", n)), "1/empty/": {}}
+		files := map[string]content{"config.pbtxt": config(fmt.Sprint("state ", n)), "1/empty/": {}}
 		for f := range 200 {
 			files[fmt.Sprintf("1/small/%03d", f)] = random(2000, uint64(1000*n+f))
 		}
@@ -129,7 +129,7 @@ func (s *striking) look(next int) {
 func TestModelResumes(t *testing.T) {
 	t.Parallel()
 	m := newModels(t, lab.SSHDOptions{}, 0)
-	dir := m.files("m", map[string]content{"config.pbtxt": text("c"), "1/a.bin": random(16<<20, 1), "1/b.bin": random(16<<20, 2), "2/c": random(100<<10, 3)})
+	dir := m.files("m", map[string]content{"config.pbtxt": config("c"), "1/a.bin": random(16<<20, 1), "1/b.bin": random(16<<20, 2), "2/c": random(100<<10, 3)})
 	run := m.start("model", "--limit-rate", "8M", "--repository", m.Repo, dir, "target")
 	run.sent(20<<20, time.Minute)
 	run.Cmd.Process.Kill()
@@ -151,7 +151,7 @@ func TestModelResumes(t *testing.T) {
 func TestModelClean(t *testing.T) {
 	t.Parallel()
 	m := newModels(t, lab.SSHDOptions{}, 0)
-	dir := m.files("m", map[string]content{"config.pbtxt": text("c"), "1/a.bin": random(12<<20, 1)})
+	dir := m.files("m", map[string]content{"config.pbtxt": config("c"), "1/a.bin": random(12<<20, 1)})
 	run := m.start("model", "--limit-rate", "8M", "--repository", m.Repo, dir, "target")
 	run.sent(9<<20, time.Minute)
 	run.Cmd.Process.Kill()

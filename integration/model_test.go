@@ -77,7 +77,16 @@ func (m *models) own(path ...string) string {
 	return filepath.Join(append([]string{m.Parent, ".clara-push", "models"}, path...)...)
 }
 
-// write makes the files of a model in the client's folder; a path that ends in a slash is an empty folder.
+// config is a configuration that Triton's rules let pass; what makes it differ from another one.
+func config(what string) content {
+	return text("# " + what + `
+backend: "lab"
+input { name: "in" data_type: TYPE_FP32 dims: 1 }
+output { name: "out" data_type: TYPE_FP32 dims: 1 }
+`)
+}
+
+// files makes the files of a model in the client's folder; a path that ends in a slash is an empty folder.
 func (m *models) files(model string, files map[string]content) string {
 	m.t.Helper()
 	for p, c := range files {
@@ -206,7 +215,7 @@ func (m *models) tidy(models ...string) {
 }
 
 var liver = map[string]content{
-	"config.pbtxt":      text("name: \"segmentation_liver_v1\"\nplatform: \"tensorflow_graphdef\"\n"),
+	"config.pbtxt":      config("liver"),
 	"1/model.graphdef":  random(20<<20, 1),
 	"1/assets/":         {},
 	"labels/labels.txt": text("background\nliver\ntumor\n"),
@@ -239,7 +248,7 @@ func TestModelUnchanged(t *testing.T) {
 	if full() {
 		size = 300 << 20
 	}
-	dir := m.files("m", map[string]content{"config.pbtxt": text("v1"), "1/w.bin": random(size, 2), "2/w.bin": random(1<<20, 3)})
+	dir := m.files("m", map[string]content{"config.pbtxt": config("v1"), "1/w.bin": random(size, 2), "2/w.bin": random(1<<20, 3)})
 	first := m.placed(dir)
 	before := stampsOf(t, m.live("m"))
 
@@ -253,7 +262,7 @@ func TestModelUnchanged(t *testing.T) {
 	read := readBytes(t, m, func() { m.placed(dir) })
 	t.Logf("first push %.2f s; again %.2f s, %d bytes up, the agent read %d", first.Took.Seconds(), again.Took.Seconds(), again.Up, read)
 
-	m.files("m", map[string]content{"config.pbtxt": text("v2")})
+	m.files("m", map[string]content{"config.pbtxt": config("v2")})
 	config := m.placed(dir)
 	now := stampsOf(t, m.live("m"))
 	for _, f := range []string{"1/w.bin", "2/w.bin", "1", "2"} {
@@ -339,7 +348,7 @@ func atimes(t *testing.T, root string) map[string]int64 {
 func TestModelRefused(t *testing.T) {
 	t.Parallel()
 	m := newModels(t, lab.SSHDOptions{}, 0)
-	dir := m.files("m", map[string]content{"config.pbtxt": text("old"), "1/w.bin": text("w")})
+	dir := m.files("m", map[string]content{"config.pbtxt": config("old"), "1/w.bin": text("w")})
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -386,10 +395,10 @@ func TestModelRefused(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m.t = t
-			m.files("m", map[string]content{"config.pbtxt": text("old")})
+			m.files("m", map[string]content{"config.pbtxt": config("old")})
 			m.placed(dir)
 			old := sums(t, m.live("m"), true)
-			m.files("m", map[string]content{"config.pbtxt": text("new " + c.name)})
+			m.files("m", map[string]content{"config.pbtxt": config("new " + c.name)})
 			c.setUp()
 			r := m.model(dir)
 			check := m.run("check", "--repository", m.Repo, "target")
@@ -423,7 +432,7 @@ func (m *models) inside(argv ...string) {
 func TestModelOfOthers(t *testing.T) {
 	t.Parallel()
 	m := newModels(t, lab.SSHDOptions{}, 0)
-	dir := m.files("m", map[string]content{"config.pbtxt": text("c"), "1/w.bin": text("w")})
+	dir := m.files("m", map[string]content{"config.pbtxt": config("c"), "1/w.bin": text("w")})
 	m.User = "clara"
 	r := m.model(dir)
 	r.exits(t, 15)
@@ -442,7 +451,7 @@ func TestModelOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.placed(dir)
-	m.files("m", map[string]content{"config.pbtxt": text("c2"), "1/w.bin": text("w2")})
+	m.files("m", map[string]content{"config.pbtxt": config("c2"), "1/w.bin": text("w2")})
 	m.placed(dir)
 	m.back("m").exits(t, 0)
 	m.tidy("m")
@@ -463,7 +472,7 @@ func TestModelOfOthers(t *testing.T) {
 func TestModelSudo(t *testing.T) {
 	t.Parallel()
 	m := newModels(t, lab.SSHDOptions{Sudo: true}, 0)
-	dir := m.files("m", map[string]content{"config.pbtxt": text("c"), "1/w.bin": text("w")})
+	dir := m.files("m", map[string]content{"config.pbtxt": config("c"), "1/w.bin": text("w")})
 	m.User = "clara"
 	m.model(dir).exits(t, 15)
 	m.placed("--sudo", dir)
@@ -475,7 +484,7 @@ func TestModelSudo(t *testing.T) {
 func TestModelNoSpace(t *testing.T) {
 	t.Parallel()
 	m := newModels(t, lab.SSHDOptions{}, 24)
-	dir := m.files("m", map[string]content{"config.pbtxt": text("c"), "1/w.bin": random(6<<20, 1)})
+	dir := m.files("m", map[string]content{"config.pbtxt": config("c"), "1/w.bin": random(6<<20, 1)})
 	m.placed(dir)
 	before := sums(t, m.live("m"), true)
 	m.files("m", map[string]content{"1/w.bin": random(20<<20, 2)})
@@ -515,7 +524,7 @@ func TestModelNames(t *testing.T) {
 	t.Parallel()
 	m := newModels(t, lab.SSHDOptions{}, 0)
 	odd := map[string]content{
-		"config.pbtxt": text("c"), "1/with space.bin": text("a"), "1/quote'\".bin": text("b"), "1/-rf": text("c"), "1/$(touch x)`id`;&|.bin": text("d"),
+		"config.pbtxt": config("c"), "1/with space.bin": text("a"), "1/quote'\".bin": text("b"), "1/-rf": text("c"), "1/$(touch x)`id`;&|.bin": text("d"),
 		"1/mädchen 医学.bin": text("e"), "1/back\\slash": text("f"), "1/%s%n": text("g"), "1/.hidden": text("h"),
 	}
 	for _, name := range []string{"plain", "with space", "quote'\"", "$(touch x)`id`", "mädchen 医学", "a&b;c|d"} {
@@ -523,11 +532,11 @@ func TestModelNames(t *testing.T) {
 	}
 	m.tidy("plain", "with space", "quote'\"", "$(touch x)`id`", "mädchen 医学", "a&b;c|d")
 	for _, name := range []string{"new\nline", "-dash", ".hidden", "back\\slash", strings.Repeat("x", 250)} {
-		r := m.model(m.files(name, map[string]content{"config.pbtxt": text("c")}))
+		r := m.model(m.files(name, map[string]content{"config.pbtxt": config("c")}))
 		r.exits(t, 22)
 		r.says(t, "cannot be the name", "→")
 	}
-	r := m.model(m.files("bad", map[string]content{"config.pbtxt": text("c"), "1/new\nline": text("x")}))
+	r := m.model(m.files("bad", map[string]content{"config.pbtxt": config("c"), "1/new\nline": text("x")}))
 	r.exits(t, 22)
 	m.tidy("plain", "with space", "quote'\"", "$(touch x)`id`", "mädchen 医学", "a&b;c|d")
 }
