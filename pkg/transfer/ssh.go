@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"os"
 	"os/user"
 	"sync"
@@ -106,7 +105,11 @@ func (s *SSH) greet(ctx context.Context) error {
 		return s.lostBy(err)
 	}
 	s.control, s.welcome = c, *m.Welcome
-	s.options.Events.Say(manifest.StepAgent, "", fmt.Sprintf("agent %s, %s", manifest.Plain(m.Welcome.Version), manifest.Plain(m.Welcome.Engine.String())))
+	text := "agent " + manifest.Plain(m.Welcome.Version)
+	if m.Welcome.Engine.Name != "" {
+		text += ", " + manifest.Plain(m.Welcome.Engine.String())
+	}
+	s.options.Events.Say(manifest.StepAgent, "", text)
 	return nil
 }
 
