@@ -172,6 +172,17 @@ func TestCases(t *testing.T) {
 	if total < 80 {
 		t.Errorf("there are %d cases, and at least 80 are promised", total)
 	}
+	text, err := os.ReadFile("rules.go")
+	must(t, err)
+	for _, m := range regexp.MustCompile(`Rule = "(.*)"`).FindAllStringSubmatch(string(text), -1) {
+		switch r := triton.Rule(m[1]); r {
+		case triton.RuleTooMany, triton.RuleUnreadable: // need half a million files, and another user
+		default:
+			if !rules[r] {
+				t.Errorf("no case gives %s", r)
+			}
+		}
+	}
 	t.Logf("%d cases, %d rules", total, len(rules))
 }
 

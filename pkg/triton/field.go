@@ -16,6 +16,7 @@ type field struct {
 	isMessage bool
 	empty     bool     // an empty list
 	fields    []*field // of a message
+	byName    map[string][]*field
 
 	of    *spec              // nil for one that is not in the table
 	value protoreflect.Value // of a scalar that is in the table
@@ -62,13 +63,15 @@ func (f *field) all(name string) []*field {
 	if f == nil {
 		return nil
 	}
-	var found []*field
-	for _, k := range f.fields {
-		if k.name == name && !k.empty {
-			found = append(found, k)
+	if f.byName == nil {
+		f.byName = map[string][]*field{}
+		for _, k := range f.fields {
+			if !k.empty {
+				f.byName[k.name] = append(f.byName[k.name], k)
+			}
 		}
 	}
-	return found
+	return f.byName[name]
 }
 
 // get returns the field that path leads to, names joined by dots, the first of several; nil when there is none.

@@ -102,11 +102,14 @@ func (c *checker) syntaxError(text []byte, err error) {
 	c.refuse(RuleConfigSyntax, at, "Triton cannot read this: %s", message).advise("correct the file at this place")
 }
 
-// syntaxErrors are the messages of prototext, and what they mean to somebody who writes a configuration.
-var syntaxErrors = []struct {
+// syntaxError is a message of prototext by its form, and how it is put.
+type syntaxError struct {
 	form *regexp.Regexp
 	say  func(text []byte, at place, m []string) (why, advice string)
-}{
+}
+
+// syntaxErrors are the messages of prototext, and what they mean to somebody who writes a configuration.
+var syntaxErrors = []syntaxError{
 	{regexp.MustCompile(`^invalid value for enum type: (.*)`), sayEnum},
 	{regexp.MustCompile(`^invalid value for string type: (.*)`), func(_ []byte, _ place, m []string) (string, string) {
 		return fmt.Sprintf("%s is a text, and texts stand in quotation marks", m[1]), fmt.Sprintf("write %q", m[1])
@@ -127,7 +130,10 @@ var syntaxErrors = []struct {
 	{regexp.MustCompile(`^missing field separator`), func([]byte, place, []string) (string, string) {
 		return "there is no colon between the name and its value", "write NAME: VALUE; only before an opening { may the colon be left out"
 	}},
-	{regexp.MustCompile(`^invalid scalar value: ([\]}>])`), sayClosing},
+	{regexp.MustCompile(`^invalid scalar value: ([\]}>,])`), sayClosing},
+	{regexp.MustCompile(`^invalid scalar value: (.*)`), func(_ []byte, _ place, m []string) (string, string) {
+		return fmt.Sprintf("%s is no value", m[1]), "write a number, a name such as TYPE_FP32, or a text in quotation marks"
+	}},
 	{regexp.MustCompile(`^invalid field name: ([\]}>])`), func(_ []byte, _ place, m []string) (string, string) {
 		return fmt.Sprintf("the %s closes nothing", m[1]), "remove it, or look for the opening bracket that is missing"
 	}},
@@ -218,7 +224,7 @@ func sayClosing(text []byte, at place, m []string) (why, advice string) {
 	lines := bytes.SplitAfter(text, []byte("\n"))
 	line := []rune(string(lines[min(at.line, len(lines))-1]))
 	before := string(bytes.Join(lines[:at.line-1], nil)) + string(line[:min(at.col-1, len(line))])
-	if strings.HasSuffix(strings.TrimSpace(before), ",") {
+	if m[1] != "," && strings.HasSuffix(strings.TrimSpace(before), ",") {
 		return fmt.Sprintf("a comma stands before the closing %s", m[1]), "remove the comma"
 	}
 	return fmt.Sprintf("a value is missing before the %s", m[1]), "write the value"

@@ -70,6 +70,9 @@ func (c *checker) checkComplete(f *field, kind string) {
 
 func (c *checker) checkDims(f *field, kind string) {
 	for _, d := range f.all("dims") {
+		if c.full() {
+			return
+		}
 		if d.int() < 1 && d.int() != variable {
 			c.refuse(RuleDims, c.in(d), "%s %q cannot have a dimension of %d", kind, f.str("name"), d.int()).
 				advise("write a number above 0, or -1 for a dimension that may vary")
