@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package agent is the host's end of a push: it speaks package wire on its standard input and output and lets package
 // loader do the work. It places nothing itself and knows nothing of SSH. Read Serve first.
 package agent
