@@ -130,7 +130,7 @@ state = %q
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
 [grpc]
 address = %q
-`, filepath.Join(e.DataRoot, "containerd"), filepath.Join(e.Dir, "cd"), socket)
+`, filepath.Join(e.DataRoot, "containerd", "daemon"), filepath.Join(e.Dir, "cd"), socket)
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return err
 	}

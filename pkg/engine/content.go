@@ -16,7 +16,10 @@ const contentService = "containerd.services.content.v1.Content"
 
 // Content is the content store of an engine with the containerd store, to be read only. Its blobs are those of all
 // images, of other platforms too, and of what the engine has not yet cleared away.
-type Content struct{ rpc *rpc }
+type Content struct {
+	rpc     *rpc
+	folders []string // where the store's files may lie
+}
 
 // openContent returns the engine's content store, or nil when it cannot be read: an engine before 24.0, a proxy in front
 // of the socket, or a list that is empty although there are images.
@@ -36,7 +39,7 @@ func openContent(ctx context.Context, e *Engine) *Content {
 		e.dial, // the socket itself speaks HTTP/2 since 29.2
 	}
 	for _, dial := range ways {
-		c := &Content{rpc: newRPC(contentService, dial)}
+		c := &Content{rpc: newRPC(contentService, dial), folders: storeFolders(e.about.Root)}
 		blobs, err := c.List(ctx)
 		if err == nil && (len(blobs) > 0 || e.empty(ctx)) {
 			return c
@@ -92,13 +95,16 @@ func (c *Content) digests(ctx context.Context) (map[manifest.Digest]bool, error)
 }
 
 // Open streams the blob d from offset bytes on. The bytes are not verified, except that a stream that ends before
-// d.Size, where that is known, fails with io.ErrUnexpectedEOF. It fails with KindNotFound when the blob is not there.
+// d.Size, where that is known, fails with io.ErrUnexpectedEOF; a large blob may be read from the store's own file. It fails with KindNotFound when the blob is not there.
 func (c *Content) Open(ctx context.Context, d manifest.Descriptor, offset int64) (io.ReadCloser, error) {
 	if err := manifest.CheckDigest(d.Digest); err != nil {
 		return nil, err
 	}
 	if d.Size >= 0 && offset >= d.Size {
 		return io.NopCloser(bytes.NewReader(nil)), nil
+	}
+	if f := c.file(d, offset); f != nil {
+		return f, nil
 	}
 	s, err := c.rpc.call(ctx, "Read", readRequest(d.Digest, offset))
 	if err != nil {
