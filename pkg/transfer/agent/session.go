@@ -83,12 +83,14 @@ func (s *session) sweep(ctx context.Context, m wire.Message) {
 
 // rollback takes the last placement of a model back, under the lock.
 func (s *session) rollback(ctx context.Context, m wire.Message) {
-	lock, err := s.takeLock(ctx, s.host, m.ID)
-	if err != nil {
-		s.fail(m.ID, err)
-		return
+	if s.lock == nil { // an apply of this session keeps it: what is taken back is then what was placed
+		lock, err := s.takeLock(ctx, s.host, m.ID)
+		if err != nil {
+			s.fail(m.ID, err)
+			return
+		}
+		defer lock.Release()
 	}
-	defer lock.Release()
 	receipt, err := s.host.RollbackModel(ctx, m.Model, loader.Owner{From: manifest.Plain(s.hello.From), Session: s.hello.Session})
 	if err != nil {
 		s.fail(m.ID, err)
