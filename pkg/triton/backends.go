@@ -42,6 +42,7 @@ const (
 	platformSavedModel = "tensorflow_savedmodel"
 	backendTensorFlow  = "tensorflow"
 	backendTensorRT    = "tensorrt"
+	backendPyTorch     = "pytorch"
 	backendPython      = "python"
 	backendOpenVINO    = "openvino"
 )
@@ -53,8 +54,8 @@ var backends = []backend{
 	{platform: "onnxruntime_onnx", name: "onnxruntime", file: "model.onnx", shape: either, derives: derivesAll},
 	{platform: platformGraphDef, name: backendTensorFlow, file: "model.graphdef", last: v2502},
 	{platform: platformSavedModel, name: backendTensorFlow, file: "model.savedmodel", shape: directory, derives: derivesAll, last: v2502},
-	{platform: "pytorch_libtorch", name: "pytorch", file: "model.pt"},
-	{platform: "torch_aoti", name: "pytorch", file: "model.pt2"},
+	{platform: "pytorch_libtorch", name: backendPyTorch, file: "model.pt"},
+	{platform: "torch_aoti", name: backendPyTorch, file: "model.pt2"},
 	{name: backendOpenVINO, file: "model.xml", partner: "model.bin", derives: derivesAll},
 	{name: backendPython, file: "model.py", derives: derivesMaybe},
 	{name: "dali", file: "model.dali", derives: derivesMaybe},

@@ -21,7 +21,7 @@ func (c *checker) checkContents(e *entry) {
 	switch {
 	case err != nil:
 		c.refuse(RuleUnreadable, c.at(e.path), "the file cannot be read: %v", err).advise("make it readable, or run as its owner")
-	case isPointer(head): // checkFiles says so
+	case isPointer(head) && e.size < pointerLimit: // checkFiles says so
 	case isPage(head):
 		c.refuse(RuleFilePage, c.at(e.path), "this is a web page, not a model: a download that went wrong").advise("download the file again, logged in where that is needed")
 	default:
@@ -29,22 +29,20 @@ func (c *checker) checkContents(e *entry) {
 	}
 }
 
-// checkFormat compares the beginning of a file with what its ending promises.
+// checkFormat looks whether a file is what the backend reads.
 func (c *checker) checkFormat(e *entry, head []byte) {
-	switch path.Ext(e.path) {
-	case ".pt", ".pt2":
-		c.checkZip(e, head)
-	case ".onnx":
+	switch ext := path.Ext(e.path); {
+	case ext == ".onnx":
 		c.checkProto(e, head, "an ONNX model", 7)
-	case ".graphdef":
+	case c.backend.platform == platformGraphDef:
 		c.checkProto(e, head, "a frozen TensorFlow graph", 1)
-	case ".pb":
+	case c.backend.platform == platformSavedModel && ext == ".pb":
 		c.checkProto(e, head, "a TensorFlow model", 2)
-	case ".plan":
-		if isText(head) {
-			c.wrongFormat(e, "a TensorRT plan", head)
-		}
-	case ".xml":
+	case c.backend.name == backendPyTorch:
+		c.checkZip(e, head)
+	case c.backend.name == backendTensorRT && isText(head):
+		c.wrongFormat(e, "a TensorRT plan", head)
+	case ext == ".xml":
 		if start, _ := e.read(0, 64<<10); !bytes.Contains(start, []byte("<net")) {
 			c.wrongFormat(e, "an OpenVINO model", head)
 		}
@@ -89,7 +87,7 @@ const zipTail = 22 + 65535
 
 func (c *checker) checkZip(e *entry, head []byte) {
 	if !bytes.HasPrefix(head, []byte("PK\x03\x04")) {
-		c.wrongFormat(e, "a TorchScript archive", head)
+		c.wrongFormat(e, "a model as PyTorch exports it for servers", head)
 		return
 	}
 	tail, err := e.read(max(0, e.size-zipTail), zipTail)

@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// pointerLimit is how large the pointers of Git LFS are at most, in bytes, as its specification says.
+const pointerLimit = 1024
+
 // checkFiles looks at every file, whatever it is for.
 func (c *checker) checkFiles() {
 	var private []*entry
@@ -18,7 +21,7 @@ func (c *checker) checkFiles() {
 		case c.isWaste(e):
 			junk = append(junk, e.path)
 			c.warn(RuleJunk, c.at(e.path), "this does not belong to a model: %s", junkReason(e)).advise("remove it")
-		case !e.dir && e.size > 0 && e.size < 1024:
+		case !e.dir && e.size > 0 && e.size < pointerLimit:
 			c.checkPointer(e)
 		}
 		if isPrivate(e) {

@@ -80,7 +80,11 @@ func (c *checker) checkSpan(f *field, name string, s span) {
 func nearest(typed string, words []string) string {
 	best, least := "", max(1, len(typed)/4)+1
 	for _, w := range words {
-		if d := edits(strings.ToLower(typed), strings.ToLower(w)); d < least && d < len(w) {
+		d := edits(strings.ToLower(typed), strings.ToLower(w))
+		if len(w) > 6 && strings.Contains(typed, w) {
+			d = 1
+		}
+		if d < least && d < len(w) {
 			best, least = w, d
 		}
 	}

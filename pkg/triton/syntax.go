@@ -28,7 +28,7 @@ func (c *checker) parse(text []byte) *field {
 			advise("close the brackets, or is this the right file?")
 		return nil
 	}
-	if c.checkTemplate(text, fields) {
+	if c.checkTemplate(text) {
 		return nil
 	}
 	msg := dynamicpb.NewMessage(configDescriptor())
@@ -46,21 +46,26 @@ var templateMark = regexp.MustCompile(`\$\{[^}\n]*\}?`)
 
 // checkTemplate looks for ${…} that nobody filled in, and reports whether the text is no configuration because of it.
 // Within quotes it may be meant: some backends take such a parameter as not given.
-func (c *checker) checkTemplate(text []byte, fields []*field) bool {
+func (c *checker) checkTemplate(text []byte) bool {
+	var quoted *Finding
 	for n, line := range strings.Split(string(text), "\n") {
 		found := templateMark.FindStringIndex(line)
 		if found == nil || strings.Contains(line[:found[0]], "#") {
 			continue
 		}
-		mark := line[found[0]:found[1]]
-		at := place{file: c.file, line: n + 1, col: len([]rune(line[:found[0]])) + 1}
-		if strings.Count(line[:found[0]], `"`)%2 == 1 || strings.Count(line[:found[0]], `'`)%2 == 1 {
-			c.warn(RuleConfigTemplate, at, "%s was never filled in", mark).advise("put the value in its place, unless the backend is meant to read it")
-			continue
+		before, mark := line[:found[0]], line[found[0]:found[1]]
+		at := place{file: c.file, line: n + 1, col: len([]rune(before)) + 1}
+		switch {
+		case strings.Count(before, `"`)%2 == 0 && strings.Count(before, `'`)%2 == 0:
+			c.refuse(RuleConfigTemplate, at, "%s was never filled in: this is a template, not a configuration", mark).
+				advise("fill in the template first")
+			return true
+		case quoted == nil:
+			quoted = c.warn(RuleConfigTemplate, at, "%s was never filled in", mark)
+			quoted.advise("put the value in its place, unless the backend is meant to read it")
+		default:
+			quoted.advise("put the values in their places, here and below, unless the backend is meant to read them")
 		}
-		c.refuse(RuleConfigTemplate, at, "%s was never filled in: this is a template, not a configuration", mark).
-			advise("fill in the template first")
-		return true
 	}
 	return false
 }

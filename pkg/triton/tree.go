@@ -103,7 +103,7 @@ func (c *checker) readEntry(t *tree, at string, above []string) *entry {
 	}
 	info, err := os.Lstat(e.real)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		if e.real, err = c.follow(t, e, above); e.real == "" {
+		if e.real = c.follow(t, e, above); e.real == "" {
 			return nil
 		}
 		info, err = os.Stat(e.real)
@@ -120,29 +120,28 @@ func (c *checker) readEntry(t *tree, at string, above []string) *entry {
 	return e
 }
 
-// follow finds out where a symbolic link leads, "" and a finding when that is no place for a model's file.
-func (c *checker) follow(t *tree, e *entry, above []string) (string, error) {
+// follow finds out where a symbolic link leads; it returns "" when that is no place for a model's file, and notes why.
+func (c *checker) follow(t *tree, e *entry, above []string) string {
 	target, _ := os.Readlink(e.real)
 	real, err := filepath.EvalSymlinks(e.real)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrPermission):
+		c.refuse(RuleUnreadable, c.at(e.path), "the symbolic link leads to %q, where this user may not look", target).
+			advise("put the file itself in its place, or run as its owner")
+	case err != nil && strings.Contains(err.Error(), "too many links"):
+		c.refuse(RuleLinkLoop, c.at(e.path), "the symbolic link leads in a circle").advise("put the file itself in its place, or remove the link")
+	case err != nil:
 		c.refuse(RuleLinkBroken, c.at(e.path), "the symbolic link leads to %q, which is not there", target).
 			advise("put the file itself in its place, or remove the link")
-		return "", nil
-	case err != nil && !errors.Is(err, fs.ErrPermission):
-		c.refuse(RuleLinkLoop, c.at(e.path), "the symbolic link leads in a circle").advise("put the file itself in its place, or remove the link")
-		return "", nil
-	case err != nil:
-		return e.real, err
 	case !inside(real, t.root):
 		c.refuse(RuleLinkOutside, c.at(e.path), "the symbolic link leads to %q, out of the model directory", target).
 			advise("put the file itself in its place")
-		return "", nil
 	case slices.Contains(above, real):
 		c.refuse(RuleLinkLoop, c.at(e.path), "the symbolic link leads to a directory that it lies in").advise("remove the link")
-		return "", nil
+	default:
+		return real
 	}
-	return real, nil
+	return ""
 }
 
 // inside reports whether p is root or lies below it.

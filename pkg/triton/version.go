@@ -20,7 +20,6 @@ type ServerVersion struct {
 
 // Releases that change a rule.
 var (
-	v1908 = ServerVersion{year: 19, month: 8, v1: true}
 	v2010 = ServerVersion{year: 20, month: 10}
 	v2207 = ServerVersion{year: 22, month: 7}
 	v2409 = ServerVersion{year: 24, month: 9}

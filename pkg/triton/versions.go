@@ -123,7 +123,7 @@ func (c *checker) noVersion() {
 		f.advise("make an empty directory called 1")
 	}
 	for _, d := range c.tree.dirs("") {
-		number := strings.TrimLeft(d.name(), "vV_0-.versionVERSION")
+		number := strings.TrimLeftFunc(d.name(), func(r rune) bool { return r <= '0' || r > '9' })
 		if _, kind := readVersion(number); kind == versionGood {
 			f.advise("rename %s to %s: the name of a version directory is a number", d.name(), number)
 		}
