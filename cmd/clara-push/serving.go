@@ -143,6 +143,7 @@ func (s *serving) undo(ctx context.Context, plan manifest.Plan, why error) error
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoLimit)
 	defer cancel()
+	hint := "rolled back: the host has what it had before"
 	for _, m := range slices.Backward(plan.Models) {
 		if m.Place == manifest.PlaceNothing {
 			continue
@@ -150,18 +151,22 @@ func (s *serving) undo(ctx context.Context, plan manifest.Plan, why error) error
 		s.ev.Say(manifest.StepServe, m.Model.Name, "putting the former state back")
 		receipt, err := s.dst.RollbackModel(ctx, m.Model.Name)
 		if err != nil {
-			return f.Advise("%s could not be rolled back: %v; try clara-push rollback HOST --model %s", m.Model.Name, err, m.Model.Name)
+			hint = fmt.Sprintf("%s could not be rolled back: %v; try clara-push rollback HOST --model %s", m.Model.Name, err, m.Model.Name)
+			continue // the others can
 		}
 		s.sum.RolledBack = append(s.sum.RolledBack, m.Model.Name)
 		gone := slices.ContainsFunc(receipt.Models, func(d manifest.DoneModel) bool { return d.Gone && d.Entry == "" })
 		if err := s.restore(ctx, m.Model.Name, gone); err != nil {
-			return f.Advise("the former %s is back on the host, but Triton did not take it: %v", m.Model.Name, err)
+			hint = fmt.Sprintf("rolled back, but Triton did not take the former %s: %v", m.Model.Name, err)
 		}
 	}
-	if len(s.sum.RolledBack) == 0 {
-		return f.Advise("nothing was placed, so nothing is rolled back; %s", f.Hint)
+	if plan.Nothing() {
+		hint = "nothing was placed, so nothing is rolled back"
 	}
-	return f.Advise("rolled back: the host has what it had before; %s", f.Hint)
+	if f.Hint == "" {
+		return f.Advise("%s", hint)
+	}
+	return f.Advise("%s; %s", hint, f.Hint)
 }
 
 // restore has the server take what was put back, where it takes orders.

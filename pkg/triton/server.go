@@ -202,7 +202,7 @@ func (s *Server) order(ctx context.Context, what, model string, do func(context.
 	case err == nil || errors.Is(err, ErrNotExplicit):
 		return err
 	case errors.As(err, &refused):
-		return manifest.Fail(manifest.KindServer, what+" "+model, "Triton says: %s", string(refused))
+		return manifest.Fail(manifest.KindServer, what+" "+model, "Triton says: %s", string(refused)).Advise("the server's log tells more")
 	}
 	return s.unreachable(ctx, what+" "+model, err)
 }
