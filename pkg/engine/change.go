@@ -37,7 +37,7 @@ func (e *Engine) remove(ctx context.Context, name string) error {
 func (e *Engine) TryCreate(ctx context.Context, id string, p manifest.Platform) error {
 	opts := client.ContainerCreateOptions{
 		Config: &container.Config{
-			Image: id, Cmd: []string{"clara-push-proof"}, Entrypoint: []string{}, NetworkDisabled: true,
+			Image: id, Cmd: []string{proofCommand}, Entrypoint: []string{}, NetworkDisabled: true,
 			Labels: map[string]string{proofLabel: "proof"},
 		},
 		HostConfig: &container.HostConfig{NetworkMode: "none"},
@@ -52,22 +52,37 @@ func (e *Engine) TryCreate(ctx context.Context, id string, p manifest.Platform) 
 	return e.removeProof(context.WithoutCancel(ctx), made.ID) // never leave it behind
 }
 
-// proofLabel marks the containers that TryCreate makes.
-const proofLabel = "clara-push"
+// What marks the containers that TryCreate makes.
+const (
+	proofLabel   = "clara-push"
+	proofCommand = "clara-push-proof"
+)
 
-// RemoveProofs removes the containers that TryCreate left behind when its process was killed.
+// RemoveProofs removes the containers that TryCreate left behind when its process, or the engine, was killed.
 func (e *Engine) RemoveProofs(ctx context.Context) error {
-	left := make(client.Filters).Add("label", proofLabel+"=proof").Add("status", "created")
-	list, err := e.cli.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: left})
+	marked := make(client.Filters).Add("label", proofLabel+"=proof")
+	list, err := e.cli.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: marked})
 	if err != nil {
 		return e.failed("list containers", err)
 	}
 	for _, c := range list.Items {
+		if !isProof(c) {
+			continue
+		}
 		if err := e.removeProof(ctx, c.ID); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// isProof tells a container of TryCreate from others that bear its label, which they may have from their image.
+func isProof(c container.Summary) bool {
+	switch c.State {
+	case container.StateCreated, container.StateRemoving, container.StateDead: // those that never ran
+		return c.Command == proofCommand
+	}
+	return false
 }
 
 // removeProof removes a container with its volumes. That it is gone already is no error.
