@@ -23,35 +23,30 @@ const chunk = manifest.ChunkSize
 
 // What waits in the stage is checked before it is used: a spoilt chunk travels again, and only that.
 func TestSpoiltStage(t *testing.T) {
-	cases := map[string]func(t *testing.T, blob string){
-		"flipped byte":  func(t *testing.T, blob string) { flip(t, filepath.Join(blob, "2"), 12345) },
-		"cut short":     func(t *testing.T, blob string) { cut(t, filepath.Join(blob, "2"), chunk/2) },
-		"empty":         func(t *testing.T, blob string) { cut(t, filepath.Join(blob, "2"), 0) },
-		"flipped head":  func(t *testing.T, blob string) { flip(t, filepath.Join(blob, "2"), 13) },
-		"missing chunk": func(t *testing.T, blob string) { remove(t, filepath.Join(blob, "2")) },
+	const chunks = 5
+	cases := []struct {
+		name  string
+		spoil func(t *testing.T, blob string)
+		again int64 // how many chunks travel again
+	}{
+		{"flipped byte", func(t *testing.T, blob string) { flip(t, filepath.Join(blob, "2"), 12345) }, 1},
+		{"flipped head", func(t *testing.T, blob string) { flip(t, filepath.Join(blob, "2"), 13) }, 1},
+		{"cut short", func(t *testing.T, blob string) { cut(t, filepath.Join(blob, "2"), chunk/2) }, 1},
+		{"empty", func(t *testing.T, blob string) { cut(t, filepath.Join(blob, "2"), 0) }, 1},
+		{"missing chunk", func(t *testing.T, blob string) { remove(t, filepath.Join(blob, "2")) }, 1},
+		{"missing blob", func(t *testing.T, blob string) { remove(t, blob) }, chunks},
 	}
 	bothStores(t, func(t *testing.T, k lab.Kind) {
 		s := stand(t, k)
-		for name, spoil := range cases {
-			t.Run(name, func(t *testing.T) {
+		for _, p := range cases {
+			t.Run(p.name, func(t *testing.T) {
 				s.c.t = t
-				spoil(t, s.stageOnly(t, 5*chunk-99999))
+				p.spoil(t, s.stageOnly(t, chunks*chunk-99999))
 				r := s.recovers(t)
-				if r.Up < chunk || r.Up > chunk+chunk/4 {
-					t.Errorf("%d bytes travelled, want one chunk of %d", r.Up, chunk)
+				if want := p.again * chunk; r.Up < want-99999 || r.Up > want+chunk/4 {
+					t.Errorf("%d bytes travelled, want %d chunks of %d", r.Up, p.again, chunk)
 				}
 			})
-		}
-	})
-}
-
-// A whole blob that is gone from the stage travels again.
-func TestMissingStagedBlob(t *testing.T) {
-	bothStores(t, func(t *testing.T, k lab.Kind) {
-		s := stand(t, k)
-		remove(t, s.stageOnly(t, 2*chunk))
-		if r := s.recovers(t); r.Up < 2*chunk {
-			t.Errorf("%d bytes travelled, want at least %d", r.Up, 2*chunk)
 		}
 	})
 }

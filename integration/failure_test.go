@@ -5,7 +5,6 @@ package integration
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -80,8 +79,9 @@ func (s *standing) untouched(t testing.TB) {
 			t.Errorf("an image is gone: %s", i)
 		}
 	}
-	if out, err := s.c.Host.Engine.Docker(t.Context(), "ps", "-aq"); err != nil || out != "" {
-		t.Errorf("containers are left: %q, %v", out, err)
+	var containers []struct{ Names []string }
+	if ask(t, s.c.Host.Engine, "/containers/json?all=1", &containers); len(containers) > 0 {
+		t.Errorf("containers are left: %v", containers)
 	}
 }
 
@@ -93,16 +93,6 @@ func (s *standing) recovers(t testing.TB) result {
 	arrived(t, s.c, s.ref, s.message())
 	s.look(t)
 	return r
-}
-
-// imagesOf lists an engine's images, those without a name included.
-func imagesOf(t testing.TB, e *lab.Engine) []string {
-	t.Helper()
-	out, err := e.Docker(t.Context(), "image", "ls", "-a", "--no-trunc", "--format", "{{.ID}} {{.Repository}}:{{.Tag}}")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Split(out, "\n")
 }
 
 // bothStores runs a test with an engine of each kind of store.
