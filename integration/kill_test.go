@@ -77,8 +77,8 @@ func (m moment) await(s *site, r *running) {
 	case m < 1:
 		time.Sleep(time.Duration(float64(m) * float64(s.head)))
 	case m < 2:
-		r.sent(int64(float64(m-1)*float64(s.whole)), patience)
-	case r.until(committed, patience):
+		r.sent(int64(float64(m-1)*float64(s.whole)), patience())
+	case r.until(committed, patience()):
 		time.Sleep(time.Duration(float64(m-2) * float64(s.tail)))
 	}
 }

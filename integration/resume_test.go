@@ -71,7 +71,7 @@ func TestResume(t *testing.T) {
 func (s *site) half(t *testing.T) *running {
 	t.Helper()
 	r := s.start("image", "--json", "-v", s.ref, "target")
-	if !r.sent(s.whole/2, patience) {
+	if !r.sent(s.whole/2, patience()) {
 		t.Fatalf("half of the bytes did not go\n%s", r.wait().Stderr)
 	}
 	return r
@@ -158,7 +158,7 @@ func (s *site) late(t *testing.T) *running {
 	t.Helper()
 	s.reset(t)
 	r := s.start("image", "--json", "-v", s.ref, "target")
-	if !r.until(committed, patience) {
+	if !r.until(committed, patience()) {
 		t.Fatalf("the commit point never came\n%s", r.wait().Stderr)
 	}
 	return r
@@ -252,5 +252,22 @@ func TestLineFallsSilent(t *testing.T) {
 	t.Logf("noticed after %v", time.Since(silent).Round(10*time.Millisecond))
 	time.Sleep(2 * time.Second)
 	s.line.Blackhole(false)
+	s.survived(t, s.ended(t, r))
+}
+
+// A client that sleeps longer than its agent waits, as a laptop does, goes on when it wakes up.
+func TestClientSleeps(t *testing.T) {
+	if !full() {
+		t.Skip("skipped: it sleeps for 40 s; set CLARA_PUSH_FULL=1")
+	}
+	t.Parallel()
+	s := newSite(t, lab.Docker2010, lab.Docker2010, bigLayer("sleep:1", 712))
+	r := s.half(t)
+	r.Cmd.Process.Signal(syscall.SIGSTOP)
+	time.Sleep(40 * time.Second)
+	if n := len(s.agents()); n > 0 {
+		t.Errorf("%d agents wait for a client that has been asleep for 40 s", n)
+	}
+	r.Cmd.Process.Signal(syscall.SIGCONT)
 	s.survived(t, s.ended(t, r))
 }

@@ -22,7 +22,12 @@ import (
 const lineRate = 160e6
 
 // patience is how long a push may take to come to a point of interest.
-const patience = 5 * time.Minute
+func patience() time.Duration {
+	if full() {
+		return 5 * time.Minute
+	}
+	return time.Minute
+}
 
 // A site is a client, a line and a host of its own, where things may be broken. A name means an old image there, and
 // pushes move it to a new one.
@@ -47,7 +52,7 @@ func newSite(t *testing.T, from, to lab.Kind, new lab.ImageSpec) *site {
 	h := newHost(t, to, lab.HostOptions{})
 	install(t, program(t), h)
 	s := &site{client: newClient(t, source(t, from), h), ref: new.Name}
-	s.Limit = 2 * patience
+	s.Limit = 2 * patience()
 	build(t, s.Engine, lab.ImageSpec{Name: s.ref, Message: "old", Base: lab.Layer{Size: 1 << 20, Seed: new.Base.Seed}})
 	s.pushed(s.ref)
 	s.old = diffIDs(t, h.Engine, s.ref)
@@ -72,9 +77,9 @@ func newSite(t *testing.T, from, to lab.Kind, new lab.ImageSpec) *site {
 func (s *site) measure(t *testing.T) {
 	t.Helper()
 	r := s.start("image", "--json", "-v", s.ref, "target")
-	r.sent(256<<10, patience)
+	r.sent(256<<10, patience())
 	s.head = time.Since(r.began)
-	r.until(committed, patience)
+	r.until(committed, patience())
 	commit := time.Since(r.began)
 	res := r.wait()
 	res.exits(t, 0)
@@ -97,6 +102,9 @@ func (s *site) relink(t *testing.T, o link.Options) {
 func (s *site) reset(t *testing.T) {
 	t.Helper()
 	e := s.Host.Engine
+	for _, id := range strings.Fields(docker(t, e, "ps", "--all", "--quiet")) {
+		docker(t, e, "rm", "--force", id)
+	}
 	docker(t, e, "tag", "former:1", s.ref)
 	for _, ref := range strings.Fields(docker(t, e, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}")) {
 		if strings.HasPrefix(ref, "clara-push-former/") {
