@@ -176,7 +176,7 @@ func TestCases(t *testing.T) {
 	must(t, err)
 	for _, m := range regexp.MustCompile(`Rule = "(.*)"`).FindAllStringSubmatch(string(text), -1) {
 		switch r := triton.Rule(m[1]); r {
-		case triton.RuleTooMany, triton.RuleUnreadable: // need half a million files, and another user
+		case triton.RuleTooMany, triton.RuleUnreadable: // need very many files, and another user
 		default:
 			if !rules[r] {
 				t.Errorf("no case gives %s", r)

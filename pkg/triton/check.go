@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
@@ -117,6 +118,8 @@ func (c *checker) checkName() {
 	var f *manifest.Failure
 	if errors.As(manifest.CheckModelName(c.name), &f) {
 		c.refuse(RuleModelName, c.at(""), "%v", f.Err).advise("%s", f.Hint)
+	} else if strings.Contains(c.name, "..") {
+		c.refuse(RuleModelName, c.at(""), "%q cannot be the name of a model: Triton refuses names with two dots in a row", c.name).advise("rename the directory")
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 // maxEntries is how many files and directories a model may have.
-const maxEntries = 500_000
+const maxEntries = 200_000
 
 // errTooMany ends the reading of a tree.
 var errTooMany = errors.New("too many entries")
