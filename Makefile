@@ -26,7 +26,7 @@ demo: install-lab build ## push an image to a lab host, change it, push again, r
 
 test: install-lab ## everything, against real engines and a real sshd
 	$(GO) vet ./...
-	$(GO) test -p 2 -timeout 14m $(TESTS)
+	$(GO) test -p 2 -timeout 40m $(TESTS)
 
 bench: install-lab ## measure against docker save | ssh docker load; one table
 	$(GO) run ./integration/bench
