@@ -95,6 +95,9 @@ func (s *served) calm(t *testing.T) {
 	t.Helper()
 	polls, straddles := s.Triton.Polls()
 	t.Logf("%d polls, %d straddled an exchange", polls, straddles)
+	if n := s.Triton.Absences(); n > 0 {
+		t.Errorf("%d times a model was absent", n)
+	}
 	if got := s.Triton.Complaints(); len(got) > 0 {
 		t.Errorf("the server complains:\n%s", strings.Join(got, "\n"))
 	}
@@ -286,6 +289,41 @@ func TestModelServerNeverComplains(t *testing.T) {
 	for _, s := range servers {
 		s.notices(t, "the last placement", func() { m.placed(m.state("m", "end", 1, 2)); m.state("m", "again", 1, 2); m.placed(m.local("m")) })
 		s.calm(t)
+	}
+}
+
+// Must show 9 where the file system cannot exchange: a model is absent for a moment, and that is all. How often pollers met
+// that moment is reported.
+func TestModelServerWithoutExchange(t *testing.T) {
+	t.Parallel()
+	pushes := 6
+	if full() {
+		pushes = 60
+	}
+	m := newModels(t, lab.SSHDOptions{Env: map[string]string{"CLARA_PUSH_NO_EXCHANGE": "1"}}, 0)
+	if r := m.run("check", "--repository", m.Repo, "target"); !strings.Contains(r.Stdout, "two renames") {
+		t.Fatalf("the host can exchange:\n%s", r.Stdout)
+	}
+	m.placed(m.state("m", "start", 1, 2))
+	var servers []*served
+	for _, version := range []string{"2.28.0", "2.29.0"} {
+		servers = append(servers, &served{m, m.serve(t, tritonserver.Options{Version: version, Mode: tritonserver.Poll, Every: 20 * time.Millisecond})})
+	}
+	for n := range pushes {
+		r := m.placed(m.state("m", fmt.Sprintf("push %d", n), 1, 2))
+		if r.Summary.Models[0].Place != "exchange" {
+			t.Fatalf("the step was %+v", r.Summary.Models)
+		}
+	}
+	for _, s := range servers {
+		s.notices(t, "a rollback", func() { m.back("m").exits(t, 0); m.placed(m.local("m")) })
+		s.ready(t, "m", 2)
+		t.Logf("%d times the model was absent when the server looked", s.Triton.Absences())
+		for _, c := range s.Triton.Complaints() {
+			if !strings.Contains(c, "no such file") { // it went while it was looked at
+				t.Errorf("the server complains: %s", c)
+			}
+		}
 	}
 }
 

@@ -56,9 +56,10 @@ func (s *Server) poll() {
 func (s *Server) unloadBut(dirs []string) {
 	for name, m := range s.models {
 		if !slices.Contains(dirs, name) && len(m.versions) > 0 {
-			if !s.v1() || m.loads > 0 {
-				m.unload()
+			if !m.stamp.IsZero() {
+				s.absences++
 			}
+			m.unload()
 			m.stamp = time.Time{}
 		}
 	}

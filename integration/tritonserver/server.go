@@ -47,6 +47,7 @@ type Server struct {
 	complaints []string
 	straddles  int
 	polls      int
+	absences   int
 	faults     map[string]string // why a model fails to load
 	stalled    map[string]bool   // models that never finish loading
 }
@@ -129,6 +130,13 @@ func (s *Server) Polls() (polls, straddles int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.polls, s.straddles
+}
+
+// Absences counts how often a model that was loaded had disappeared when the server looked.
+func (s *Server) Absences() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.absences
 }
 
 // Loads counts how often a model was loaded or tried to be.
