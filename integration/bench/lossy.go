@@ -12,6 +12,12 @@ import (
 	"github.com/clara-push/clara-push/integration/link"
 )
 
+// unavailable says why this machine cannot have a line.
+type unavailable struct{ err error }
+
+func (u *unavailable) Error() string { return u.err.Error() }
+func (u *unavailable) Unwrap() error { return u.err }
+
 const relayPort = 22
 
 // lossy makes a line ready that loses packets: network namespaces with TUN devices between them. The client runs in one.
@@ -19,11 +25,11 @@ const relayPort = 22
 // sends into the lossy line.
 func (w *world) lossy(ctx context.Context, l line) (*route, error) {
 	if l.bbr && !link.HaveCongestion("bbr") {
-		return nil, errors.New("this kernel has no BBR: leave the line lossy-bbr out")
+		return nil, &unavailable{errors.New("this kernel has no BBR")}
 	}
 	path, err := link.NewPath(ctx, link.PathOptions{Rate: l.rate, RTT: l.rtt, Loss: l.loss, Seed: 1})
 	if err != nil {
-		return nil, err
+		return nil, &unavailable{err}
 	}
 	ln, err := path.Server.Listen(ctx, net.JoinHostPort(path.Server.Addr, "22"))
 	if err != nil {

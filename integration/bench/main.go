@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -47,7 +48,7 @@ func parseFlags() options {
 	flag.IntVar(&o.runs, "runs", 3, "runs of each way")
 	flag.Int64Var(&o.large, "large", 1074, "size of the base layer in MB")
 	flag.Int64Var(&o.thin, "thin", 256, "size of the base layer on the 100 Mbit/s line in MB")
-	flag.Int64Var(&o.lossy, "lossy", 16, "size of the layer on the lossy lines in MB")
+	flag.Int64Var(&o.lossy, "lossy", 64, "size of the layer on the lossy lines in MB")
 	flag.StringVar(&o.program, "program", "", "clara-push to measure (default: build it)")
 	flag.BoolVar(&o.quick, "quick", false, "one run each, small images, loopback and the thin line only")
 	flag.BoolVar(&o.show, "show", false, "let clara-push tell each step, with the seconds since its start")
@@ -83,23 +84,43 @@ func run(ctx context.Context, o options) error {
 	var results []result
 	defer func() { printTable(os.Stdout, results, o) }()
 	for _, p := range pairsOf(rows) {
-		w, err := newWorld(ctx, l, p, o)
+		if err := lab.Available(p.source, p.host); err != nil {
+			leaveOut(p, err)
+			continue
+		}
+		got, err := runPair(ctx, l, p, rows, o)
+		results = append(results, got...)
 		if err != nil {
-			return err
-		}
-		for _, r := range rows {
-			if r.pair != p {
-				continue
-			}
-			got, err := w.race(ctx, r, o.runs)
-			results = append(results, got...)
-			if err != nil {
-				return fmt.Errorf("%s: %w", r, err)
-			}
-		}
-		if err := w.close(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// runPair measures the rows of one pair, and returns also what was measured before an error.
+func runPair(ctx context.Context, l *lab.Lab, p pair, rows []row, o options) (results []result, err error) {
+	w, err := newWorld(ctx, l, p, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		if r.pair != p {
+			continue
+		}
+		got, err := w.race(ctx, r, o.runs)
+		results = append(results, got...)
+		var missing *unavailable
+		if errors.As(err, &missing) {
+			leaveOut(r, err)
+			continue
+		}
+		if err != nil {
+			return results, fmt.Errorf("%s: %w", r, err)
+		}
+	}
+	return results, w.close()
+}
+
+func leaveOut(what fmt.Stringer, why error) {
+	fmt.Fprintf(os.Stderr, "bench: left out: %s: %v\n", what, why)
 }

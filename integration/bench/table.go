@@ -44,7 +44,7 @@ func (r result) figures(all []result) string {
 	ratio, wanted := "", ""
 	if base, ok := baseOf(r, all); ok {
 		ratio = fmt.Sprintf("%.2f", s.seconds/base)
-		if least := r.way.atLeast(r.row); least > 0 {
+		if least := promise(r.row, r.way); least > 0 {
 			wanted = fmt.Sprintf("≥ %.2f", least)
 			if s.seconds/base < least {
 				wanted += " !"

@@ -30,9 +30,6 @@ type world struct {
 const hostAlias = "bench" // the host's name in our ssh_config
 
 func newWorld(ctx context.Context, l *lab.Lab, p pair, o options) (*world, error) {
-	if err := lab.Available(p.source, p.host); err != nil {
-		return nil, err
-	}
 	dir, err := os.MkdirTemp(l.Dir, "bench-")
 	if err != nil {
 		return nil, err

@@ -1,0 +1,35 @@
+//go:build linux
+
+package main
+
+import "github.com/clara-push/clara-push/integration/lab"
+
+// promise is how many times as long as clara-push a way must take in a row for clara-push to be what it promises; 0 where
+// it promises nothing. Less than 1: clara-push may take longer, for it does more.
+func promise(r row, w way) float64 {
+	classic := r.pair == pair{lab.Docker2010, lab.Docker2010}
+	modern := r.pair == pair{lab.ModernContainerd, lab.ModernContainerd}
+	switch {
+	case w.name == "scp":
+		return 4
+	case r.line.name == loopback && r.change == cold:
+		switch {
+		case classic && w.name == plainPipe:
+			return 1 / 1.15
+		case modern && w.name == plainPipe:
+			return 1.4
+		case modern && w.name == "load alone":
+			return 1 / 1.2
+		}
+	case r.line.name == loopback && r.change == top && r.pair.source == lab.ModernContainerd && w.name == plainPipe:
+		return 10
+	case r.line.name == "100mbit" && r.change == cold && r.pair.source != lab.ModernContainerd:
+		switch w.name {
+		case plainPipe:
+			return 2
+		case "zstd -1", "zstd -3":
+			return 1 / 1.05
+		}
+	}
+	return 0
+}
