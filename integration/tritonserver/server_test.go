@@ -205,16 +205,21 @@ func TestPolls(t *testing.T) {
 	} {
 		repo := t.TempDir()
 		place(t, repo, "m", 1)
-		s, _ := start(t, repo, tritonserver.Options{Version: tt.version, Mode: tritonserver.Poll, Every: 20 * time.Millisecond})
-		time.Sleep(20 * time.Millisecond) // or the times would be the same
+		s, _ := start(t, repo, tritonserver.Options{Version: tt.version, Mode: tritonserver.Poll, Every: 150 * time.Millisecond})
+		awaitPolls(s, 1) // the change must not meet the next one, nor have the time of the first
+		time.Sleep(50 * time.Millisecond)
 		tt.change(t, filepath.Join(repo, "m"))
-		polls, _ := s.Polls()
-		for now := polls; now < polls+3; now, _ = s.Polls() {
-			time.Sleep(5 * time.Millisecond)
-		}
+		awaitPolls(s, 2)
 		if got := s.Loads("m") > 1; got != tt.notices {
 			t.Errorf("%s: noticed: %v", tt.version, got)
 		}
+	}
+}
+
+func awaitPolls(s *tritonserver.Server, more int) {
+	polls, _ := s.Polls()
+	for now := polls; now < polls+more; now, _ = s.Polls() {
+		time.Sleep(time.Millisecond)
 	}
 }
 
