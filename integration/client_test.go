@@ -29,7 +29,7 @@ type client struct {
 	Home   string // its home; cache and configuration are below it
 	Addr   string // where it finds the host's sshd; default a counting proxy
 	Env    []string
-	Limit  time.Duration // after which a run is killed and the test fails; default 2 minutes
+	Limit  time.Duration // after which a run is killed and the test fails; default 2 minutes, 15 for full sizes
 
 	proxy *link.Proxy
 }
@@ -38,6 +38,9 @@ type client struct {
 func newClient(t testing.TB, e *lab.Engine, host *lab.Host) *client {
 	t.Helper()
 	c := &client{t: t, Engine: e, Host: host, User: "root", Home: t.TempDir(), Limit: 2 * time.Minute}
+	if full() {
+		c.Limit = 15 * time.Minute
+	}
 	c.proxy = newCounter(t, host.Addr)
 	c.Addr = c.proxy.Addr
 	return c
