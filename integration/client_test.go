@@ -16,6 +16,7 @@ import (
 
 	"github.com/clara-push/clara-push/integration/lab"
 	"github.com/clara-push/clara-push/integration/link"
+	"github.com/clara-push/clara-push/integration/meter"
 )
 
 // A client is a machine with clara-push, an empty home and a way to one host. The host is called "target" there, and is
@@ -93,6 +94,7 @@ func (c *client) start(args ...string) *running {
 	if err := r.Cmd.Start(); err != nil {
 		c.t.Fatal(err)
 	}
+	r.memory = meter.WatchMemory(func() []int { return []int{r.Cmd.Process.Pid} })
 	r.killer = time.AfterFunc(c.Limit, func() {
 		r.late.Store(true)
 		syscall.Kill(-r.Cmd.Process.Pid, syscall.SIGQUIT) // so that stderr says where it hung

@@ -51,6 +51,7 @@ type world struct {
 	mu      sync.Mutex
 	lab     *lab.Lab
 	program string
+	broken  error // why there is no program
 	engines map[lab.Kind]*lab.Engine
 	hosts   map[lab.Kind]*lab.Host
 }
@@ -166,22 +167,28 @@ func install(t testing.TB, program string, h *lab.Host) {
 	}
 }
 
-// program builds clara-push, once, as a release is built, and returns its path.
+// program builds clara-push, once, as a release is built, and returns its path. What does not build fails every test.
 func program(t testing.TB) string {
 	t.Helper()
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
-	if shared.program != "" {
-		return shared.program
+	if shared.program == "" && shared.broken == nil {
+		l, err := shared.start()
+		lab.Skip(t, err)
+		shared.program, shared.broken = buildProgram(l.Dir)
 	}
-	l, err := shared.start()
-	lab.Skip(t, err)
-	path := filepath.Join(l.Dir, "clara-push")
+	if shared.broken != nil {
+		t.Fatal(shared.broken)
+	}
+	return shared.program
+}
+
+func buildProgram(dir string) (string, error) {
+	path := filepath.Join(dir, "clara-push")
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "github.com/clara-push/clara-push/cmd/clara-push")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build clara-push: %v\n%s", err, out)
+		return "", fmt.Errorf("build clara-push: %w\n%s", err, out)
 	}
-	shared.program = path
-	return path
+	return path, nil
 }

@@ -24,6 +24,7 @@ type running struct {
 	began          time.Time
 	up, down       int64
 	killer         *time.Timer
+	memory         *meter.Memory
 	late           atomic.Bool
 }
 
@@ -33,7 +34,7 @@ type result struct {
 	Exit           int // -1 when a signal ended it
 	Took           time.Duration
 	Up, Down       int64 // bytes from the client to the host and back, of the TCP connections, seen by the proxy
-	PeakKiB        int64 // the client's largest resident set
+	Peak           int64 // the client's largest resident set in bytes
 
 	Events  []event // of push only: everything that was printed, without the summary
 	Summary summary
@@ -101,9 +102,7 @@ func (r *running) wait() result {
 	res := result{
 		Stdout: r.stdout.String(), Stderr: r.stderr.String(), Exit: r.Cmd.ProcessState.ExitCode(), Took: time.Since(r.began),
 		Up: r.client.proxy.Up() - r.up, Down: r.client.proxy.Down() - r.down,
-	}
-	if u, ok := r.Cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		res.PeakKiB = u.Maxrss
+		Peak: r.memory.Stop()[0],
 	}
 	if r.late.Load() {
 		r.client.t.Fatalf("%s did not end within %v\n%s", r.Cmd, r.client.Limit, res.Stderr)

@@ -19,8 +19,9 @@ type Memory struct {
 	peaks  []int64
 }
 
-// sampleEvery is short against any push worth measuring, and the marks only grow, so little is missed.
-const sampleEvery = 200 * time.Millisecond
+// sampleEvery is short against any push worth measuring, and the marks only grow, so little is missed. What wait4 tells of an
+// ended process (ru_maxrss) is of no use: Linux counts in it the memory of the process that started it.
+const sampleEvery = 50 * time.Millisecond
 
 // WatchMemory starts to watch. Each group is asked for its process IDs again and again until Stop.
 func WatchMemory(groups ...func() []int) *Memory {
