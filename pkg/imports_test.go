@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"pkg/transfer/agentbin": {"pkg/manifest"},
 	"pkg/transfer/dial":     {"pkg/manifest"},
 	"pkg/transfer/wire":     {"pkg/manifest"},
-	"cmd":                   {"pkg/transfer", "pkg/source", "pkg/triton", "pkg/manifest"},
+	"cmd":                   {"pkg/transfer", "pkg/source", "pkg/bundle", "pkg/triton", "pkg/manifest"},
 }
 
 // noIO are the packages that package manifest must not import: it decides, it does not act.

@@ -71,6 +71,11 @@ func (i Image) DiffIDs() []Digest {
 type Artifacts struct {
 	Images []Image `json:"images,omitempty"`
 	Models []Model `json:"models,omitempty"`
+	// Provenance tells of the bundle that they came in; nil for any other source.
+	Provenance *Provenance `json:"provenance,omitempty"`
+	// Lacking are blobs that the source names and does not have, because the host is supposed to: those that a differential
+	// bundle leaves out. A plan that would need to send one is refused with KindNotFound.
+	Lacking []Digest `json:"lacking,omitempty"`
 }
 
 // ChainIDs returns the chain ID of each prefix of diffIDs, as the OCI image specification defines them

@@ -57,6 +57,8 @@ type Plan struct {
 	// Session names the push, From says who pushes; the receipt bears both.
 	Session string `json:"session"`
 	From    string `json:"from"`
+	// Provenance goes into the receipt.
+	Provenance *Provenance `json:"provenance,omitempty"`
 }
 
 // Sizes sums a plan up, in bytes of the blobs as the source holds them (before compression on the wire).

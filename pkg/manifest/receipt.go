@@ -41,6 +41,8 @@ type Receipt struct {
 	Models     []DoneModel `json:"models,omitempty"`
 	Path       string      `json:"path,omitempty"` // where it lies on the host
 	Warnings   []string    `json:"warnings,omitempty"`
+	// Provenance is the bundle that it came from; nil for anything else.
+	Provenance *Provenance `json:"provenance,omitempty"`
 }
 
 // Swept says what a clean-up removed from the stage.
