@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"os/user"
 	"sync"
@@ -108,6 +109,9 @@ func (s *SSH) greet(ctx context.Context) error {
 	text := "agent " + manifest.Plain(m.Welcome.Version)
 	if m.Welcome.Engine.Name != "" {
 		text += ", " + manifest.Plain(m.Welcome.Engine.String())
+	}
+	if rtt := s.first.RTT(); rtt > 0 {
+		text += fmt.Sprintf(", round trip %.2f ms", rtt.Seconds()*1e3)
 	}
 	s.options.Events.Say(manifest.StepAgent, "", text)
 	return nil

@@ -3,7 +3,6 @@ package transfer
 import (
 	"context"
 	"io"
-	"net"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -11,8 +10,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/clara-push/clara-push/pkg/loader"
 	"github.com/clara-push/clara-push/pkg/manifest"
-	"github.com/clara-push/clara-push/pkg/transfer/dial"
 	"github.com/clara-push/clara-push/pkg/transfer/wire"
 )
 
@@ -58,20 +57,17 @@ func newUpload(s *SSH, control *channel, p manifest.Plan, src Source, ev manifes
 		u.free <- nil
 	}
 	u.fleet = newFleet(u)
-	u.pace.near = s.limit == nil && near(s.first)
+	u.pace.near = s.limit == nil && s.near()
 	u.total.Store(p.Sizes.Send + p.Sizes.Staged)
 	u.delivered.Store(p.Sizes.Staged)
 	return u
 }
 
-// near reports whether the host is this machine, or as good as: a tunnel to a far one starts here too, but has a round trip.
-func near(c *dial.Conn) bool {
-	tcp := c.TCP()
-	if tcp == nil || c.RTT() == 0 || c.RTT() > 3*time.Millisecond {
-		return false
-	}
-	to, ok := tcp.RemoteAddr().(*net.TCPAddr)
-	return ok && to.IP.IsLoopback()
+// near reports whether the host is this very machine, reached without a detour: a line that is emulated on it has a round
+// trip.
+func (s *SSH) near() bool {
+	rtt := s.first.RTT()
+	return s.welcome.Boot != "" && s.welcome.Boot == loader.Boot() && rtt > 0 && rtt < 10*time.Millisecond
 }
 
 // run sends everything and returns when all of it was acknowledged. After an error of any part the others end too.

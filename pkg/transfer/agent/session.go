@@ -40,7 +40,7 @@ func (s *session) welcome(ctx context.Context) error {
 	}
 	s.host = host
 	s.send(wire.Message{Type: wire.TWelcome, ID: s.helloID, Welcome: &wire.Welcome{
-		Version: s.options.Version, Platform: host.Platform(), Engine: host.Engine(), Finished: finished,
+		Version: s.options.Version, Platform: host.Platform(), Engine: host.Engine(), Boot: loader.Boot(), Finished: finished,
 	}})
 	return nil
 }

@@ -59,6 +59,7 @@ func (c *Conn) watch(k keepAlive) {
 	tick := time.NewTicker(k.interval)
 	defer tick.Stop()
 	sent, waiting := time.Now(), true
+	first := 4 // in a row: the very first waits until the server has set up the session
 	go ask()
 	for {
 		select {
@@ -66,6 +67,11 @@ func (c *Conn) watch(k keepAlive) {
 			return
 		case rtt := <-answers:
 			c.measured(rtt)
+			if first--; first > 0 {
+				sent = time.Now()
+				go ask()
+				continue
+			}
 			waiting = false
 		case <-tick.C:
 			if !waiting {

@@ -77,6 +77,7 @@ type Welcome struct {
 	Version  string            `json:"version"`
 	Platform manifest.Platform `json:"platform"`
 	Engine   manifest.Engine   `json:"engine"`
+	Boot     string            `json:"boot,omitempty"` // names the running kernel, to tell whether both ends share its processors
 	// Finished is the receipt of this session's apply when it ended after its client had gone.
 	Finished *manifest.Receipt `json:"finished,omitempty"`
 }
