@@ -10,9 +10,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/clara-push/clara-push/integration/meter"
 )
 
 // A running is a clara-push at work.
