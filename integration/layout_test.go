@@ -43,17 +43,6 @@ const (
 	typeLayer    = "application/vnd.oci.image.layer.v1.tar+gzip"
 )
 
-// newLayout returns an empty layout.
-func newLayout(t testing.TB) *layout {
-	t.Helper()
-	l := &layout{t: t, dir: t.TempDir()}
-	if err := os.MkdirAll(filepath.Join(l.dir, "blobs/sha256"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	l.write("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
-	return l
-}
-
 // savedLayout returns the layout that "docker save" makes of an image. The engine must be a modern one.
 func savedLayout(t testing.TB, e *lab.Engine, ref string) *layout {
 	t.Helper()

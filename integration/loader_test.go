@@ -183,12 +183,12 @@ func TestLoaderPushes(t *testing.T) {
 				ref := "team/app-" + tt.name + ":1.0"
 				base, mid := l.tarOf(t, 3<<20), l.tarOf(t, 100)
 				first := makeImage(t, ref, tt.codec, tt.keep, base, mid, l.tarOf(t, 1000))
-				p, r := l.push(t, manifest.Options{Keep: 1}, first)
+				_, r := l.push(t, manifest.Options{Keep: 1}, first)
 				if r.Images[0].Before.ID != "" || r.Images[0].Keeper != "" || len(r.Images[0].Proof) < 2 {
 					t.Errorf("receipt %+v", r.Images[0])
 				}
 				second := makeImage(t, ref, tt.codec, tt.keep, base, mid, l.tarOf(t, 1000))
-				p, r = l.push(t, manifest.Options{Keep: 1}, second)
+				p, r := l.push(t, manifest.Options{Keep: 1}, second)
 				if !p.Images[0].Layers[0].Present || !p.Images[0].Layers[1].Present || p.Sizes.Send > 64<<10 {
 					t.Errorf("the base would be sent again: %+v", p.Sizes)
 				}

@@ -41,7 +41,7 @@ func (w *world) race(ctx context.Context, r row, runs int) ([]result, error) {
 	if w.route, err = w.open(ctx, r.line); err != nil {
 		return nil, err
 	}
-	defer w.route.close()
+	defer w.route.close() //nolint:errcheck // the line has served
 	results := make([]result, len(r.ways))
 	for n, way := range r.ways {
 		results[n] = result{row: r, way: way}
@@ -125,8 +125,7 @@ func (w *world) start(commands []*exec.Cmd) ([]*bytes.Buffer, error) {
 	for n, c := range commands {
 		if err := w.route.begin(c); err != nil {
 			for _, before := range commands[:n] {
-				before.Process.Kill()
-				before.Wait()
+				_, _ = before.Process.Kill(), before.Wait()
 			}
 			return nil, err
 		}

@@ -34,7 +34,7 @@ func (w *world) prepare(ctx context.Context, r row) error {
 	if err != nil {
 		return err
 	}
-	defer direct.close()
+	defer direct.close() //nolint:errcheck // the line has served
 	was := w.route
 	w.route = direct
 	defer func() { w.route = was }()

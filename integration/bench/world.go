@@ -62,7 +62,7 @@ func (w *world) bringAgent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer r.close()
+	defer r.close() //nolint:errcheck // the line has served
 	return explained(exec.CommandContext(ctx, w.program, "check", "-F", r.config, hostAlias))
 }
 

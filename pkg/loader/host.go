@@ -119,7 +119,7 @@ func checkPrivate(dir string) error {
 	if err != nil {
 		return stageFailure("open state folder", err)
 	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0 {
+	if info.Mode().Perm()&0o002 != 0 {
 		return manifest.Fail(manifest.KindPermission, "open state folder", "everybody may write to %s", dir).
 			Advise("take that right away (chmod o-w %s), or name another folder with --state-dir", dir)
 	}

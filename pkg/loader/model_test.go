@@ -214,7 +214,7 @@ func TestResume(t *testing.T) {
 			}
 			pl, _, err = p.push("m", tr, manifest.Options{})
 			if manifest.KindOf(err) == manifest.KindStale {
-				pl, _, err = p.push("m", tr, manifest.Options{})
+				_, _, err = p.push("m", tr, manifest.Options{})
 			} else if pl.Sizes.Send > c.sends {
 				t.Errorf("%d bytes travelled, want at most %d", pl.Sizes.Send, c.sends)
 			}

@@ -2,7 +2,6 @@ package dial
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -215,6 +214,6 @@ func TestTerminalNeedsOne(t *testing.T) {
 	must(t, err)
 	defer f.Close()
 	if p := NewTerminal(f, io.Discard); p != nil {
-		t.Error(fmt.Sprintf("%v is a prompter", p))
+		t.Errorf("%v is a prompter", p)
 	}
 }
