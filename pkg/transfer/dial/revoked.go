@@ -8,6 +8,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/sshkey"
 )
 
 // revokedKeys are the keys of the file that RevokedHostKeys names.
@@ -52,8 +53,8 @@ func (r *revokedKeys) has(key ssh.PublicKey) bool {
 	if r == nil {
 		return false
 	}
-	if ca := authority(key); ca != nil && r.keys[string(ca.Marshal())] {
+	if ca := sshkey.Authority(key); ca != nil && r.keys[string(ca.Marshal())] {
 		return true
 	}
-	return r.keys[string(plainKey(key).Marshal())] || r.keys[string(key.Marshal())]
+	return r.keys[string(sshkey.Plain(key).Marshal())] || r.keys[string(key.Marshal())]
 }

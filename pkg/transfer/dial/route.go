@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/sshkey"
 )
 
 // A route is the way to a host with everything about it found out: what ssh_config says about each hop, the known
@@ -26,7 +27,7 @@ type hop struct {
 	name     string // as the user or ProxyJump wrote it
 	last     bool   // it is the host itself
 	settings settings
-	keys     []*keyFile
+	keys     []*sshkey.File
 	named    []string        // key files that the user named with -i
 	certs    []ssh.PublicKey // of CertificateFile
 	doorman  *doorman
@@ -115,12 +116,12 @@ func (p *planner) hop(name string, s settings, o Options) (*hop, error) {
 		h.asker = newAsker(nil)
 	}
 	for _, path := range s.identities {
-		if k, err := openKeyFile(path); err == nil {
+		if k, err := sshkey.Open(path); err == nil {
 			h.keys = append(h.keys, k)
 		}
 	}
 	for _, path := range s.certificates {
-		cert, ok := readPublic(path).(*ssh.Certificate)
+		cert, ok := sshkey.ReadPublic(path).(*ssh.Certificate)
 		if !ok {
 			p.warn("CertificateFile " + path + " holds no certificate")
 			continue
@@ -149,7 +150,7 @@ func checkFingerprint(s string) (string, error) {
 // certificatesFor returns the certificates of CertificateFile for a key.
 func (h *hop) certificatesFor(key ssh.PublicKey) (out []ssh.PublicKey) {
 	for _, c := range h.certs {
-		if key != nil && sameKey(plainKey(c), key) {
+		if key != nil && sshkey.Same(sshkey.Plain(c), key) {
 			out = append(out, c)
 		}
 	}
@@ -159,11 +160,11 @@ func (h *hop) certificatesFor(key ssh.PublicKey) (out []ssh.PublicKey) {
 // namesKey reports whether the configuration names a key of the agent, by IdentityFile or CertificateFile.
 func (h *hop) namesKey(key ssh.PublicKey) bool {
 	for _, k := range h.keys {
-		if k.public != nil && sameKey(plainKey(k.public), plainKey(key)) {
+		if k.Public != nil && sshkey.Same(sshkey.Plain(k.Public), sshkey.Plain(key)) {
 			return true
 		}
 	}
-	return len(h.certificatesFor(plainKey(key))) > 0
+	return len(h.certificatesFor(sshkey.Plain(key))) > 0
 }
 
 func (h *hop) lastGood() ssh.PublicKey {
