@@ -2,9 +2,14 @@ package sshkey
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
 // Describe names a key as people compare it: "ED25519 SHA256:…".
@@ -12,6 +17,18 @@ func Describe(key ssh.PublicKey) string { return Type(key) + " " + Fingerprint(k
 
 // Fingerprint is that of the plain key, also for a certificate, as ssh-keygen -l prints it.
 func Fingerprint(key ssh.PublicKey) string { return ssh.FingerprintSHA256(Plain(key)) }
+
+const fingerprintPrefix = "SHA256:"
+
+// ParseFingerprint accepts "SHA256:…" as ssh-keygen -l prints it, with or without padding, and returns it without.
+func ParseFingerprint(s string) (string, error) {
+	hash, ok := strings.CutPrefix(s, fingerprintPrefix)
+	hash = strings.TrimRight(hash, "=")
+	if raw, err := base64.RawStdEncoding.Strict().DecodeString(hash); !ok || err != nil || len(raw) != sha256.Size {
+		return "", fmt.Errorf("%q is not a fingerprint: it is written SHA256: and 43 letters", manifest.Plain(s))
+	}
+	return fingerprintPrefix + hash, nil
+}
 
 // Type is a key's kind as people know it: ED25519, RSA, ECDSA-SK.
 func Type(key ssh.PublicKey) string { return shortType(key.Type()) }

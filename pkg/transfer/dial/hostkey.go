@@ -25,7 +25,7 @@ type doorman struct {
 	strict      strictness
 	record      string // file to record new keys in; empty: none
 	hash        bool   // record the name hashed
-	revoked     *revokedKeys
+	revoked     *sshkey.Revoked
 	warn        func(string)
 }
 
@@ -55,8 +55,8 @@ func (d *doorman) decide(ctx context.Context, key ssh.PublicKey, ask *interview)
 		return false, d.refuse("the host key %s is revoked by %s", sshkey.Describe(sshkey.Plain(key)), lines[0].where()).
 			Advise("the key is known to be stolen or out of use: ask the administrator of the host for its new key")
 	}
-	if d.revoked.has(key) {
-		return false, d.refuse("the host key %s is revoked by %s", sshkey.Describe(sshkey.Plain(key)), d.revoked.file).
+	if why := d.revoked.Why(key); why != "" {
+		return false, d.refuse("%s", why).
 			Advise("the key is known to be stolen or out of use: ask the administrator of the host for its new key")
 	}
 	if d.fingerprint != "" {

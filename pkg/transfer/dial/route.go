@@ -133,18 +133,17 @@ func (p *planner) hop(name string, s settings, o Options) (*hop, error) {
 	return h, err
 }
 
-// checkFingerprint accepts "SHA256:…" as ssh-keygen -l prints it, with or without padding.
+// checkFingerprint returns the fingerprint of an option as x/crypto writes it.
 func checkFingerprint(s string) (string, error) {
 	if s == "" {
 		return "", nil
 	}
-	hash, ok := strings.CutPrefix(s, "SHA256:")
-	hash = strings.TrimRight(hash, "=")
-	if !ok || len(hash) != 43 {
-		return "", manifest.Fail(manifest.KindUsage, "read options", "%q is not a fingerprint of a host key: it is written SHA256: and 43 letters", clean(s)).
+	fingerprint, err := sshkey.ParseFingerprint(s)
+	if err != nil {
+		return "", manifest.Fail(manifest.KindUsage, "read options", "host key: %w", err).
 			Advise("on the host, ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub prints it")
 	}
-	return "SHA256:" + hash, nil
+	return fingerprint, nil
 }
 
 // certificatesFor returns the certificates of CertificateFile for a key.
