@@ -20,15 +20,17 @@ const module = "github.com/clara-push/clara-push/"
 // entries that fit, the longer one counts. A package without an entry may not exist.
 var mayImport = map[string][]string{
 	"pkg/manifest":          {},
+	"pkg/sshkey":            {"pkg/manifest"},
 	"pkg/engine":            {"pkg/manifest"},
 	"pkg/triton":            {"pkg/manifest"},
-	"pkg/bundle":            {"pkg/manifest"},
+	"pkg/bundle":            {"pkg/bundle/signature", "pkg/manifest"},
+	"pkg/bundle/signature":  {"pkg/sshkey", "pkg/manifest"},
 	"pkg/loader":            {"pkg/engine", "pkg/triton", "pkg/bundle", "pkg/manifest"},
 	"pkg/source":            {"pkg/engine", "pkg/triton", "pkg/bundle", "pkg/manifest"},
 	"pkg/transfer":          {"pkg/transfer", "pkg/loader", "pkg/manifest"},
 	"pkg/transfer/agent":    {"pkg/transfer/wire", "pkg/loader", "pkg/manifest"},
 	"pkg/transfer/agentbin": {"pkg/manifest"},
-	"pkg/transfer/dial":     {"pkg/manifest"},
+	"pkg/transfer/dial":     {"pkg/sshkey", "pkg/manifest"},
 	"pkg/transfer/wire":     {"pkg/manifest"},
 	"cmd":                   {"pkg/transfer", "pkg/source", "pkg/bundle", "pkg/triton", "pkg/manifest"},
 }

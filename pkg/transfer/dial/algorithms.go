@@ -2,32 +2,11 @@ package dial
 
 import (
 	"slices"
-	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/clara-push/clara-push/pkg/sshkey"
 )
-
-const certSuffix = "-cert-v01@openssh.com"
-
-// shortType is a key's type as people know it.
-func shortType(t string) string {
-	switch t = baseType(t); {
-	case strings.HasPrefix(t, "sk-"):
-		return shortType(strings.TrimSuffix(strings.TrimPrefix(t, "sk-"), "@openssh.com")) + "-SK"
-	case strings.HasPrefix(t, "ecdsa-"):
-		return "ECDSA"
-	}
-	return strings.ToUpper(strings.TrimPrefix(t, "ssh-"))
-}
-
-// baseType is the type of the plain key in a certificate of type t.
-func baseType(t string) string {
-	base, ok := strings.CutSuffix(t, certSuffix)
-	if ok && strings.HasPrefix(base, "sk-") {
-		return base + "@openssh.com"
-	}
-	return base
-}
 
 // signatureTypes are the algorithms with which a key of type t may sign, named as in the algorithm lists, best first.
 func signatureTypes(t string) []string {
@@ -46,7 +25,7 @@ func (s *settings) hostKeyOrder(known *knownHosts) []string {
 	types, hasAuthority := known.kinds(s.place())
 	all := s.allowedHostKeys()
 	rank := func(algorithm string) int {
-		isCert := strings.HasSuffix(algorithm, certSuffix)
+		isCert := sshkey.BaseType(algorithm) != algorithm
 		switch {
 		case isCert && hasAuthority:
 			return 0

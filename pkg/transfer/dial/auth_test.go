@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/sshkey"
 )
 
 // A script stands in for a person: it answers in order and notes what it was asked.
@@ -169,7 +170,7 @@ func TestUserCertificatesAsSSH(t *testing.T) {
 	wrong := newKey(t, dir, "wrong", "ed25519", "")
 	certify(t, wrong, ca, ssh.UserCert, "somebody-else")
 	inAgent := startAgent(t, append(strangers(4), agent.AddedKey{PrivateKey: rawKeyOf(t, apart)})...)
-	certInAgent := startAgent(t, agent.AddedKey{PrivateKey: rawKeyOf(t, beside), Certificate: readPublic(beside.path + "-cert.pub").(*ssh.Certificate)})
+	certInAgent := startAgent(t, agent.AddedKey{PrivateKey: rawKeyOf(t, beside), Certificate: sshkey.ReadPublic(beside.path + "-cert.pub").(*ssh.Certificate)})
 	for _, c := range []struct {
 		name, config, agent string
 		want                manifest.Kind

@@ -2,6 +2,8 @@ package dial
 
 import (
 	"strings"
+
+	"github.com/clara-push/clara-push/pkg/sshkey"
 )
 
 // match decides a Match line. A condition that only ssh can decide (exec, canonical, final and newer ones) makes the
@@ -23,7 +25,7 @@ func (r *configReader) match(conditions []string, where string) bool {
 			return false
 		}
 		i++
-		all = all && matchList(conditions[i], subject) != negated
+		all = all && sshkey.MatchList(conditions[i], subject) != negated
 	}
 	return all && len(conditions) > 0
 }
@@ -51,43 +53,7 @@ func (r *configReader) subject(condition string) (string, bool) {
 
 // matchHosts decides a Host line: some pattern matches and no negated one does.
 func matchHosts(patterns []string, name string) bool {
-	return matchList(strings.Join(patterns, ","), name)
-}
-
-// matchList matches against patterns with commas between. A negated pattern that matches decides.
-func matchList(patterns, s string) bool {
-	found := false
-	for p := range strings.SplitSeq(patterns, ",") {
-		p, negated := strings.CutPrefix(p, "!")
-		if p == "" || !glob(p, s) {
-			continue
-		}
-		if negated {
-			return false
-		}
-		found = true
-	}
-	return found
-}
-
-// glob matches * and ? as ssh does: a dot is a letter like any other. Its time grows with len(pattern) × len(s) only.
-func glob(pattern, s string) bool {
-	p, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p, i = p+1, i+1
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
+	return sshkey.MatchList(strings.Join(patterns, ","), name)
 }
 
 // splitLine takes a line of ssh_config apart into keyword, in lower case, and the rest. Empty lines and comments are

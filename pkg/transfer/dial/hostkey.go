@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/sshkey"
 )
 
 // A doorman decides about the host key of one hop. One doorman lives as long as the route, so that a key that was
@@ -24,7 +25,7 @@ type doorman struct {
 	strict      strictness
 	record      string // file to record new keys in; empty: none
 	hash        bool   // record the name hashed
-	revoked     *revokedKeys
+	revoked     *sshkey.Revoked
 	warn        func(string)
 }
 
@@ -51,11 +52,11 @@ func (e errOtherKey) Error() string { return "the host showed " + e.shown }
 func (d *doorman) decide(ctx context.Context, key ssh.PublicKey, ask *interview) (isNew bool, err error) {
 	v, lines := d.known.judge(d.place, key)
 	if v == keyRevoked {
-		return false, d.refuse("the host key %s is revoked by %s", describe(plainKey(key)), lines[0].where()).
+		return false, d.refuse("the host key %s is revoked by %s", sshkey.Describe(sshkey.Plain(key)), lines[0].where()).
 			Advise("the key is known to be stolen or out of use: ask the administrator of the host for its new key")
 	}
-	if d.revoked.has(key) {
-		return false, d.refuse("the host key %s is revoked by %s", describe(plainKey(key)), d.revoked.file).
+	if why := d.revoked.Why(key); why != "" {
+		return false, d.refuse("%s", why).
 			Advise("the key is known to be stolen or out of use: ask the administrator of the host for its new key")
 	}
 	if d.fingerprint != "" {
@@ -67,12 +68,12 @@ func (d *doorman) decide(ctx context.Context, key ssh.PublicKey, ask *interview)
 	case keyChanged:
 		return false, d.changed(key, lines)
 	}
-	return d.unknown(ctx, plainKey(key), ask)
+	return d.unknown(ctx, sshkey.Plain(key), ask)
 }
 
 func (d *doorman) pinned(key ssh.PublicKey, v verdict, lines []knownLine) error {
-	if ssh.FingerprintSHA256(plainKey(key)) != d.fingerprint {
-		return errOtherKey{describe(plainKey(key))}
+	if ssh.FingerprintSHA256(sshkey.Plain(key)) != d.fingerprint {
+		return errOtherKey{sshkey.Describe(sshkey.Plain(key))}
 	}
 	if v == keyChanged {
 		d.warn(fmt.Sprintf("%s has another key for %s than the fingerprint that was given and that the host has shown", lines[0].where(), d.place.name))
@@ -85,12 +86,12 @@ func (d *doorman) unknown(ctx context.Context, key ssh.PublicKey, ask *interview
 		return true, nil
 	}
 	if d.strict == askUnknown && ask.can() {
-		ok, err := ask.confirm(ctx, fmt.Sprintf("%s is not known. Its key is %s.", d.place.name, describe(key)), ssh.FingerprintSHA256(key))
+		ok, err := ask.confirm(ctx, fmt.Sprintf("%s is not known. Its key is %s.", d.place.name, sshkey.Describe(key)), ssh.FingerprintSHA256(key))
 		if err != nil || ok {
 			return ok, err
 		}
 	}
-	f := d.refuse("the host is not known; its key is %s", describe(key))
+	f := d.refuse("the host is not known; its key is %s", sshkey.Describe(key))
 	if !d.last {
 		return false, f.Advise("compare the fingerprint with one that you trust, then use --accept-new to record the key")
 	}
@@ -100,9 +101,9 @@ func (d *doorman) unknown(ctx context.Context, key ssh.PublicKey, ask *interview
 func (d *doorman) changed(key ssh.PublicKey, lines []knownLine) error {
 	var old []string
 	for _, l := range lines {
-		old = append(old, describe(l.key)+" at "+l.where())
+		old = append(old, sshkey.Describe(l.key)+" at "+l.where())
 	}
-	return d.refuse("the host key has changed: it is now %s, known is %s", describe(plainKey(key)), strings.Join(old, ", ")).
+	return d.refuse("the host key has changed: it is now %s, known is %s", sshkey.Describe(sshkey.Plain(key)), strings.Join(old, ", ")).
 		Advise("somebody may be listening in, or the host was set up anew: ask its administrator; if the new key is right, remove the old one: ssh-keygen -f %s -R '%s'", lines[0].file, d.place.name)
 }
 
@@ -113,7 +114,7 @@ func (d *doorman) refuse(format string, args ...any) *manifest.Failure {
 // remember takes in a new key: for this program at once, in the file as one line in one write. A file that cannot be
 // written is a warning, since the login has succeeded.
 func (d *doorman) remember(key ssh.PublicKey) {
-	key = plainKey(key)
+	key = sshkey.Plain(key)
 	d.known.add(knownLine{file: "accepted before", hosts: d.place.name, key: key})
 	if d.record == "" {
 		return
@@ -127,7 +128,7 @@ func (d *doorman) remember(key ssh.PublicKey) {
 		d.warn("the host key could not be recorded: " + err.Error())
 		return
 	}
-	d.warn(fmt.Sprintf("the key of %s, %s, is now recorded in %s", d.place.name, describe(key), d.record))
+	d.warn(fmt.Sprintf("the key of %s, %s, is now recorded in %s", d.place.name, sshkey.Describe(key), d.record))
 }
 
 // appendLine adds a line, after a line end when the file lacks one. The file is created for its owner alone.
@@ -150,9 +151,4 @@ func appendLine(file, line string) error {
 		err = e
 	}
 	return err
-}
-
-// describe names a key as people compare it: "ED25519 SHA256:…".
-func describe(key ssh.PublicKey) string {
-	return shortType(key.Type()) + " " + ssh.FingerprintSHA256(key)
 }

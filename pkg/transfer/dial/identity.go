@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/clara-push/clara-push/pkg/sshkey"
 )
 
 // An identity is one key or certificate that is offered to a server. It signs only when the server would take it, so
@@ -27,7 +29,7 @@ func (i *identity) PublicKey() ssh.PublicKey {
 
 // Algorithms are those the key may sign with, best first.
 func (i *identity) Algorithms() []string {
-	base := baseType(i.public.Type())
+	base := sshkey.BaseType(i.public.Type())
 	if base != ssh.KeyAlgoRSA {
 		return []string{base}
 	}
@@ -55,10 +57,10 @@ func (i *identity) SignWithAlgorithm(_ io.Reader, data []byte, algorithm string)
 
 // identities lists what to offer, in order: what worked before; each key file with its certificates before it;
 // certificates and keys that only the agent has. Servers give up after about six, so no key comes twice.
-func (l *login) identities(ctx context.Context, agent *agentConn) []ssh.Signer {
+func (l *login) identities(ctx context.Context, agent *sshkey.Agent) []ssh.Signer {
 	c := &collector{login: l, agent: agent, ctx: ctx, seen: map[string]bool{}}
 	for _, k := range l.hop.keys {
-		certs := append(k.certificates[:len(k.certificates):len(k.certificates)], l.hop.certificatesFor(k.public)...)
+		certs := append(k.Certificates[:len(k.Certificates):len(k.Certificates)], l.hop.certificatesFor(k.Public)...)
 		for _, cert := range certs {
 			c.file(k, cert)
 		}
@@ -73,40 +75,40 @@ func (l *login) identities(ctx context.Context, agent *agentConn) []ssh.Signer {
 // A collector gathers identities for one login.
 type collector struct {
 	login *login
-	agent *agentConn
+	agent *sshkey.Agent
 	ctx   context.Context
 	seen  map[string]bool
 	found []*identity
 }
 
 // file adds the key of a file, or a certificate for it. The agent signs when it has the key, else the file does.
-func (c *collector) file(k *keyFile, cert ssh.PublicKey) {
-	name := k.path
-	public := k.public
+func (c *collector) file(k *sshkey.File, cert ssh.PublicKey) {
+	name := k.Path
+	public := k.Public
 	if cert != nil {
 		public, name = cert, name+" with its certificate"
 	}
 	switch {
-	case c.agent.has(k.public):
-		c.add(public, name, c.agentSigner(k.public))
-	case cert != nil && c.agent.has(cert):
+	case c.agent.Has(k.Public):
+		c.add(public, name, c.agentSigner(k.Public))
+	case cert != nil && c.agent.Has(cert):
 		c.add(public, name, c.agentSigner(cert))
-	case k.problem != "":
-		c.login.skip(k.path + ": " + k.problem)
-		if slices.Contains(c.login.hop.named, k.path) {
-			c.login.hop.warn("the key " + k.path + " is not used: " + k.problem + "; ssh-agent may be able to: add it with ssh-add")
+	case k.Problem != "":
+		c.login.skip(k.Path + ": " + k.Problem)
+		if slices.Contains(c.login.hop.named, k.Path) {
+			c.login.hop.warn("the key " + k.Path + " is not used: " + k.Problem + "; ssh-agent may be able to: add it with ssh-add")
 		}
-	case k.locked && k.signer == nil && !c.login.ask.can():
-		c.login.skip(k.path + " needs a passphrase and there is no terminal to ask at")
+	case k.Locked() && !c.login.ask.can():
+		c.login.skip(k.Path + " needs a passphrase and there is no terminal to ask at")
 	default:
 		c.unlocked(k, public, name)
 	}
 }
 
 // unlocked adds a key of a file. Where nothing tells its public half, the passphrase has to be asked at once.
-func (c *collector) unlocked(k *keyFile, public ssh.PublicKey, name string) {
+func (c *collector) unlocked(k *sshkey.File, public ssh.PublicKey, name string) {
 	unlock := func() (ssh.AlgorithmSigner, error) {
-		return k.unlock(func(prompt string) (string, error) { return c.login.ask.passphrase(c.ctx, prompt) })
+		return k.Unlock(func(prompt string) (string, error) { return c.login.ask.passphrase(c.ctx, prompt) })
 	}
 	if public == nil {
 		signer, err := unlock()
@@ -127,7 +129,7 @@ func (c *collector) unlocked(k *keyFile, public ssh.PublicKey, name string) {
 
 func (c *collector) agentSigner(key ssh.PublicKey) func([]byte, string) (*ssh.Signature, error) {
 	return func(data []byte, algorithm string) (sig *ssh.Signature, err error) {
-		c.login.ask.pause(func() { sig, err = c.agent.sign(key, data, algorithm) })
+		c.login.ask.pause(func() { sig, err = c.agent.Sign(key, data, algorithm) })
 		return sig, err
 	}
 }
@@ -135,11 +137,11 @@ func (c *collector) agentSigner(key ssh.PublicKey) func([]byte, string) (*ssh.Si
 // agentKeys adds what the agent has and no file has brought: all of it, or with IdentitiesOnly what the configuration
 // names.
 func (c *collector) agentKeys() {
-	for i, key := range c.agent.keys {
+	for i, key := range c.agent.Keys {
 		if c.login.hop.settings.identitiesOnly && !c.login.hop.namesKey(key) {
 			continue
 		}
-		name := "ssh-agent's " + describe(plainKey(key)) + " " + c.agent.names[i]
+		name := "ssh-agent's " + sshkey.Describe(sshkey.Plain(key)) + " " + c.agent.Names[i]
 		for _, cert := range c.login.hop.certificatesFor(key) {
 			c.add(cert, name+" with its certificate", c.agentSigner(key))
 		}
@@ -161,7 +163,7 @@ func (c *collector) add(public ssh.PublicKey, name string, sign func([]byte, str
 func (c *collector) ordered(first ssh.PublicKey) []ssh.Signer {
 	var before, after []ssh.Signer
 	for _, i := range c.found {
-		if first != nil && sameKey(i.public, first) {
+		if first != nil && sshkey.Same(i.public, first) {
 			before = append(before, i)
 		} else {
 			after = append(after, i)

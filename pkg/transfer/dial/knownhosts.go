@@ -19,6 +19,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/clara-push/clara-push/pkg/sshkey"
 )
 
 // A knownLine is one line of a known_hosts file that was understood.
@@ -106,7 +108,7 @@ func (l knownLine) names(host string) bool {
 	if strings.HasPrefix(l.hosts, "|") {
 		return l.hashes(host)
 	}
-	return matchList(strings.ToLower(l.hosts), host)
+	return sshkey.MatchList(strings.ToLower(l.hosts), host)
 }
 
 // hashes compares with a hashed name: |1|salt|HMAC-SHA1, both in base64.
@@ -174,7 +176,7 @@ const (
 func (k *knownHosts) judge(p place, key ssh.PublicKey) (v verdict, lines []knownLine) {
 	for _, name := range p.all() {
 		for _, l := range k.about(name, "revoked") {
-			if sameKey(l.key, plainKey(key)) || sameKey(l.key, authority(key)) {
+			if sshkey.Same(l.key, sshkey.Plain(key)) || sshkey.Same(l.key, sshkey.Authority(key)) {
 				return keyRevoked, []knownLine{l}
 			}
 		}
@@ -185,7 +187,7 @@ func (k *knownHosts) judge(p place, key ssh.PublicKey) (v verdict, lines []known
 	for _, name := range p.all() {
 		found := k.about(name, "")
 		for _, l := range found {
-			if sameKey(l.key, plainKey(key)) {
+			if sshkey.Same(l.key, sshkey.Plain(key)) {
 				return keyKnown, []knownLine{l}
 			}
 		}
@@ -204,7 +206,7 @@ func (k *knownHosts) vouches(p place, key ssh.PublicKey) (knownLine, bool) {
 	}
 	for _, name := range p.all() {
 		for _, l := range k.about(name, "cert-authority") {
-			if sameKey(l.key, cert.SignatureKey) {
+			if sshkey.Same(l.key, cert.SignatureKey) {
 				return l, true
 			}
 		}
@@ -240,23 +242,4 @@ func (k *knownHosts) kinds(p place) (types []string, hasAuthority bool) {
 		hasAuthority = hasAuthority || len(k.about(name, "cert-authority")) > 0
 	}
 	return types, hasAuthority
-}
-
-func sameKey(a, b ssh.PublicKey) bool {
-	return a != nil && b != nil && bytes.Equal(a.Marshal(), b.Marshal())
-}
-
-func plainKey(key ssh.PublicKey) ssh.PublicKey {
-	if cert, ok := key.(*ssh.Certificate); ok {
-		return cert.Key
-	}
-	return key
-}
-
-// authority returns who signed a certificate, nil for a plain key.
-func authority(key ssh.PublicKey) ssh.PublicKey {
-	if cert, ok := key.(*ssh.Certificate); ok {
-		return cert.SignatureKey
-	}
-	return nil
 }

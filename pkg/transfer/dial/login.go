@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/clara-push/clara-push/pkg/sshkey"
 )
 
 // A login is one attempt to log in at one hop: the answers to what x/crypto asks on the way, and what to tell when it
@@ -34,7 +36,7 @@ type login struct {
 }
 
 // config makes the configuration for x/crypto. The order of kinds of host key is given.
-func (l *login) config(ctx context.Context, agent *agentConn, hostKeys []string) *ssh.ClientConfig {
+func (l *login) config(ctx context.Context, agent *sshkey.Agent, hostKeys []string) *ssh.ClientConfig {
 	s := &l.hop.settings
 	return &ssh.ClientConfig{
 		Config: s.transportAlgorithms(), User: s.user, HostKeyAlgorithms: hostKeys,
@@ -50,10 +52,10 @@ func (l *login) hostKey(ctx context.Context, key ssh.PublicKey) error {
 	accepted := l.accepted
 	l.mu.Unlock()
 	if accepted != nil {
-		if sameKey(accepted, plainKey(key)) {
+		if sshkey.Same(accepted, sshkey.Plain(key)) {
 			return nil
 		}
-		return l.hop.doorman.refuse("the host showed another key, %s, in the middle of the connection", describe(plainKey(key)))
+		return l.hop.doorman.refuse("the host showed another key, %s, in the middle of the connection", sshkey.Describe(sshkey.Plain(key)))
 	}
 	isNew, err := l.hop.doorman.decide(ctx, key, l.ask)
 	l.mu.Lock()
@@ -62,13 +64,13 @@ func (l *login) hostKey(ctx context.Context, key ssh.PublicKey) error {
 		l.refused = err
 		return err
 	}
-	l.accepted, l.isNew = plainKey(key), isNew
+	l.accepted, l.isNew = sshkey.Plain(key), isNew
 	return nil
 }
 
 // methods are the ways to log in, in the order of PreferredAuthentications. What needs a person is left out when
 // there is none and no answer is remembered.
-func (l *login) methods(ctx context.Context, agent *agentConn) []ssh.AuthMethod {
+func (l *login) methods(ctx context.Context, agent *sshkey.Agent) []ssh.AuthMethod {
 	s := &l.hop.settings
 	byName := map[string]ssh.AuthMethod{}
 	if s.pubkey {

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/clara-push/clara-push/pkg/sshkey"
 )
 
 // A link is an authenticated connection to one hop.
@@ -114,9 +116,12 @@ func (h *hop) open(ctx context.Context, t *transport, via *link, l *login, hostK
 	if !t.set(made.base) {
 		return nil, errAborted
 	}
-	var agent *agentConn
+	var agent *sshkey.Agent
 	if h.settings.pubkey {
-		agent = openAgent(ctx, h.settings.agent, h.warn)
+		var err error
+		if agent, err = sshkey.OpenAgent(ctx, h.settings.agent); err != nil {
+			h.warn(err.Error()) // keys in files may do
+		}
 		defer agent.Close()
 		defer context.AfterFunc(ctx, func() { agent.Close() })()
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/sshkey"
 )
 
 // A route is the way to a host with everything about it found out: what ssh_config says about each hop, the known
@@ -26,7 +27,7 @@ type hop struct {
 	name     string // as the user or ProxyJump wrote it
 	last     bool   // it is the host itself
 	settings settings
-	keys     []*keyFile
+	keys     []*sshkey.File
 	named    []string        // key files that the user named with -i
 	certs    []ssh.PublicKey // of CertificateFile
 	doorman  *doorman
@@ -115,12 +116,12 @@ func (p *planner) hop(name string, s settings, o Options) (*hop, error) {
 		h.asker = newAsker(nil)
 	}
 	for _, path := range s.identities {
-		if k, err := openKeyFile(path); err == nil {
+		if k, err := sshkey.Open(path); err == nil {
 			h.keys = append(h.keys, k)
 		}
 	}
 	for _, path := range s.certificates {
-		cert, ok := readPublic(path).(*ssh.Certificate)
+		cert, ok := sshkey.ReadPublic(path).(*ssh.Certificate)
 		if !ok {
 			p.warn("CertificateFile " + path + " holds no certificate")
 			continue
@@ -132,24 +133,23 @@ func (p *planner) hop(name string, s settings, o Options) (*hop, error) {
 	return h, err
 }
 
-// checkFingerprint accepts "SHA256:…" as ssh-keygen -l prints it, with or without padding.
+// checkFingerprint returns the fingerprint of an option as x/crypto writes it.
 func checkFingerprint(s string) (string, error) {
 	if s == "" {
 		return "", nil
 	}
-	hash, ok := strings.CutPrefix(s, "SHA256:")
-	hash = strings.TrimRight(hash, "=")
-	if !ok || len(hash) != 43 {
-		return "", manifest.Fail(manifest.KindUsage, "read options", "%q is not a fingerprint of a host key: it is written SHA256: and 43 letters", clean(s)).
+	fingerprint, err := sshkey.ParseFingerprint(s)
+	if err != nil {
+		return "", manifest.Fail(manifest.KindUsage, "read options", "host key: %w", err).
 			Advise("on the host, ssh-keygen -l -f /etc/ssh/ssh_host_ed25519_key.pub prints it")
 	}
-	return "SHA256:" + hash, nil
+	return fingerprint, nil
 }
 
 // certificatesFor returns the certificates of CertificateFile for a key.
 func (h *hop) certificatesFor(key ssh.PublicKey) (out []ssh.PublicKey) {
 	for _, c := range h.certs {
-		if key != nil && sameKey(plainKey(c), key) {
+		if key != nil && sshkey.Same(sshkey.Plain(c), key) {
 			out = append(out, c)
 		}
 	}
@@ -159,11 +159,11 @@ func (h *hop) certificatesFor(key ssh.PublicKey) (out []ssh.PublicKey) {
 // namesKey reports whether the configuration names a key of the agent, by IdentityFile or CertificateFile.
 func (h *hop) namesKey(key ssh.PublicKey) bool {
 	for _, k := range h.keys {
-		if k.public != nil && sameKey(plainKey(k.public), plainKey(key)) {
+		if k.Public != nil && sshkey.Same(sshkey.Plain(k.Public), sshkey.Plain(key)) {
 			return true
 		}
 	}
-	return len(h.certificatesFor(plainKey(key))) > 0
+	return len(h.certificatesFor(sshkey.Plain(key))) > 0
 }
 
 func (h *hop) lastGood() ssh.PublicKey {

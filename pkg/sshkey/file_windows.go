@@ -1,4 +1,4 @@
-package dial
+package sshkey
 
 // openToOthers says nothing: access lists are not looked at.
 func openToOthers(string) string { return "" }

@@ -1,6 +1,6 @@
 //go:build !windows
 
-package dial
+package sshkey
 
 import (
 	"fmt"
