@@ -9,7 +9,8 @@ const (
 	StepAgent     Step = "agent"
 	StepInventory Step = "inventory"
 	StepPlan      Step = "plan"
-	StepWait      Step = "wait" // for a lock
+	StepWait      Step = "wait"   // for a lock
+	StepVerify    Step = "verify" // a bundle
 	StepSend      Step = "send"
 	StepLoad      Step = "load"
 	StepProve     Step = "prove"
@@ -26,7 +27,8 @@ type Event struct {
 	Ref  string `json:"ref,omitempty"` // the image it is about
 	Text string `json:"text,omitempty"`
 
-	// StepSend: raw bytes of blobs delivered so far in this push, how many there will be, bytes on the wire so far.
+	// StepSend: raw bytes of blobs delivered so far in this push, how many there will be, bytes on the wire so far. Other
+	// steps that take long: bytes done so far, and how many there will be.
 	Done  int64 `json:"done,omitempty"`
 	Total int64 `json:"total,omitempty"`
 	Wire  int64 `json:"wire,omitempty"`
@@ -46,5 +48,12 @@ func (e Events) Say(s Step, ref, text string) {
 func (e Events) Sent(done, total, wire int64) {
 	if e != nil {
 		e(Event{Step: StepSend, Done: done, Total: total, Wire: wire})
+	}
+}
+
+// Progress sends how far a step has come, in bytes; a nil Events is silent.
+func (e Events) Progress(s Step, done, total int64) {
+	if e != nil {
+		e(Event{Step: s, Done: done, Total: total})
 	}
 }

@@ -203,16 +203,16 @@ func TestHostileArchives(t *testing.T) {
 		blobs, _ := z.blobs()
 		return layout(blobs.with(blobName(digest.FromBytes(raw)), raw), nameIt(describe("application/vnd.oci.image.manifest.v1+json", raw), "app:1"))
 	}
-	mutate := func(change func(d *document)) archive {
-		var d document
-		d, err := parseDocument(raw, "")
+	mutate := func(change func(d *manifest.Document)) archive {
+		var d manifest.Document
+		d, err := manifest.ParseDocument(raw, "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		change(&d)
 		return of(encode(d))
 	}
-	big := bytes.Repeat([]byte(" "), maxDocument+1)
+	big := bytes.Repeat([]byte(" "), manifest.MaxDocument+1)
 	for name, c := range map[string]struct {
 		tar  []byte
 		kind manifest.Kind
@@ -259,15 +259,15 @@ func TestHostileArchives(t *testing.T) {
 		"OCI, layer missing":      {oci.without(layerBlob).tar(t), manifest.KindNotFound, string(digest.FromBytes(z.layers[1]))},
 		"OCI, layer is shorter":   {oci.with(layerBlob, z.layers[1][1:]).tar(t), manifest.KindIntegrity, "bytes, not"},
 		"OCI, config wrong":       {oci.with(blobName(z.configDigest()), flip(z.config)).tar(t), manifest.KindIntegrity, "have the digest"},
-		"OCI, both at once":       {mutate(func(d *document) { d.Manifests = []manifest.Descriptor{{Digest: z.configDigest()}} }).tar(t), manifest.KindMalformed, "at once"},
+		"OCI, both at once":       {mutate(func(d *manifest.Document) { d.Manifests = []manifest.Descriptor{{Digest: z.configDigest()}} }).tar(t), manifest.KindMalformed, "at once"},
 		"OCI, neither":            {of([]byte(`{"schemaVersion":2}`)).tar(t), manifest.KindMalformed, "neither a manifest nor an index"},
 		"OCI, schema 1":           {of([]byte(`{"schemaVersion":1,"fsLayers":[]}`)).tar(t), manifest.KindMalformed, "schema 1"},
-		"OCI, type lies":          {mutate(func(d *document) { d.MediaType = "application/vnd.oci.image.index.v1+json" }).tar(t), manifest.KindMalformed, "media type"},
-		"OCI, a layer too few":    {mutate(func(d *document) { d.Layers = d.Layers[:1] }).tar(t), manifest.KindMalformed, "1 layers"},
-		"OCI, layer is encrypted": {mutate(func(d *document) { d.Layers[0].MediaType += "+encrypted" }).tar(t), manifest.KindMalformed, "encrypted"},
-		"OCI, negative size":      {mutate(func(d *document) { d.Layers[0].Size = -5 }).tar(t), manifest.KindMalformed, "-5 bytes"},
-		"OCI, other hash":         {mutate(func(d *document) { d.Layers[0].Digest = "sha512:aa" }).tar(t), manifest.KindMalformed, "not a sha256 digest"},
-		"OCI, no image":           {mutate(func(d *document) { d.Config.MediaType = "application/vnd.cncf.model.config.v1+json" }).tar(t), manifest.KindNotFound, "no container image"},
+		"OCI, type lies":          {mutate(func(d *manifest.Document) { d.MediaType = "application/vnd.oci.image.index.v1+json" }).tar(t), manifest.KindMalformed, "media type"},
+		"OCI, a layer too few":    {mutate(func(d *manifest.Document) { d.Layers = d.Layers[:1] }).tar(t), manifest.KindMalformed, "1 layers"},
+		"OCI, layer is encrypted": {mutate(func(d *manifest.Document) { d.Layers[0].MediaType += "+encrypted" }).tar(t), manifest.KindMalformed, "encrypted"},
+		"OCI, negative size":      {mutate(func(d *manifest.Document) { d.Layers[0].Size = -5 }).tar(t), manifest.KindMalformed, "-5 bytes"},
+		"OCI, other hash":         {mutate(func(d *manifest.Document) { d.Layers[0].Digest = "sha512:aa" }).tar(t), manifest.KindMalformed, "not a sha256 digest"},
+		"OCI, no image":           {mutate(func(d *manifest.Document) { d.Config.MediaType = "application/vnd.cncf.model.config.v1+json" }).tar(t), manifest.KindNotFound, "no container image"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := one(t, Options{}, "archive:"+file(t, "a", c.tar))

@@ -65,7 +65,7 @@ func (o *contentOrigin) image(ctx context.Context, w want) (manifest.Image, erro
 }
 
 func (o *contentOrigin) read(ctx context.Context, d manifest.Descriptor) ([]byte, error) {
-	raw, err := o.engine.Content().ReadAll(ctx, d, maxDocument)
+	raw, err := o.engine.Content().ReadAll(ctx, d, manifest.MaxDocument)
 	if manifest.KindOf(err) == manifest.KindNotFound && d.Digest != o.root.Digest {
 		return nil, o.lacks([]string{string(d.Digest)})
 	}
@@ -108,7 +108,7 @@ func (o *contentOrigin) open(ctx context.Context, d manifest.Descriptor, offset 
 	if err != nil {
 		return nil, err
 	}
-	return newChecked(r, d, offset), nil
+	return manifest.NewChecked(r, d, offset), nil
 }
 
 // close does nothing: the engine belongs to all images.

@@ -102,14 +102,14 @@ type fileSection struct {
 func (f *fileSection) Size() int64 { return f.size }
 
 // openSection reads the blob d from s, from offset on, and checks it.
-func openSection(s section, d manifest.Descriptor, offset int64) (*checkedReader, error) {
+func openSection(s section, d manifest.Descriptor, offset int64) (*manifest.Checked, error) {
 	if d.Size != manifest.UnknownSize && d.Size != s.Size() {
 		s.Close()
 		return nil, integrity("the blob %s has %d bytes, not %d", d.Digest, s.Size(), d.Size)
 	}
 	d.Size = s.Size()
 	r := io.NewSectionReader(s, offset, max(0, d.Size-offset))
-	return newChecked(struct {
+	return manifest.NewChecked(struct {
 		io.Reader
 		io.Closer
 	}{r, s}, d, offset), nil

@@ -31,7 +31,7 @@ func parseSaved(raw []byte) ([]savedImage, error) {
 		return nil, malformed("manifest.json is not a list of images: %w", err)
 	}
 	for _, s := range all {
-		if len(s.Layers) > maxLayers {
+		if len(s.Layers) > manifest.MaxNamed {
 			return nil, malformed("manifest.json names %d layers", len(s.Layers))
 		}
 	}
@@ -40,7 +40,7 @@ func parseSaved(raw []byte) ([]savedImage, error) {
 
 // dockerImage reads the image by manifest.json.
 func (o *layoutOrigin) dockerImage(ctx context.Context, w want) (manifest.Image, error) {
-	raw, err := readSmall(o.in, "manifest.json", maxDocument)
+	raw, err := readSmall(o.in, "manifest.json", manifest.MaxDocument)
 	if err != nil {
 		return manifest.Image{}, err
 	}
@@ -98,7 +98,7 @@ func (o *layoutOrigin) chooseSaved(all []savedImage) (savedImage, string, error)
 
 // assembleSaved reads the configuration and finds every layer's digest.
 func (o *layoutOrigin) assembleSaved(ctx context.Context, s savedImage) (manifest.Image, error) {
-	raw, err := readSmall(o.in, s.Config, maxDocument)
+	raw, err := readSmall(o.in, s.Config, manifest.MaxDocument)
 	if errors.Is(err, fs.ErrNotExist) {
 		return manifest.Image{}, manifest.Fail(manifest.KindNotFound, "read image", "the image configuration %.200s is missing", s.Config)
 	}
@@ -109,7 +109,7 @@ func (o *layoutOrigin) assembleSaved(ctx context.Context, s savedImage) (manifes
 	if m := hexName.FindStringSubmatch(s.Config); m != nil && m[1] != id.Encoded() {
 		return manifest.Image{}, integrity("the image configuration %.200s has the digest %s", s.Config, id)
 	}
-	c, err := parseConfig(raw)
+	c, err := manifest.ParseConfig(raw)
 	if err != nil {
 		return manifest.Image{}, err
 	}
@@ -117,7 +117,7 @@ func (o *layoutOrigin) assembleSaved(ctx context.Context, s savedImage) (manifes
 		return manifest.Image{}, malformed("manifest.json has %d layers, the image configuration %d", len(s.Layers), len(c.RootFS.DiffIDs))
 	}
 	o.place(id, s.Config)
-	img := manifest.Image{Config: describeConfig(id, int64(len(raw))), Platform: platformOf(c)}
+	img := manifest.Image{Config: describeConfig(id, int64(len(raw))), Platform: c.PlainPlatform()}
 	for n, name := range s.Layers {
 		l, err := o.layer(ctx, name, c.RootFS.DiffIDs[n])
 		if err != nil {

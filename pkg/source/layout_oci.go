@@ -27,14 +27,14 @@ func native() manifest.Platform {
 
 // ociImage reads the image by index.json.
 func (o *layoutOrigin) ociImage(ctx context.Context, w want) (manifest.Image, error) {
-	raw, err := readSmall(o.in, "index.json", maxDocument)
+	raw, err := readSmall(o.in, "index.json", manifest.MaxDocument)
 	if errors.Is(err, fs.ErrNotExist) {
 		return manifest.Image{}, malformed("there is an oci-layout but no index.json")
 	}
 	if err != nil {
 		return manifest.Image{}, err
 	}
-	doc, err := parseDocument(raw, ocispec.MediaTypeImageIndex)
+	doc, err := manifest.ParseDocument(raw, ocispec.MediaTypeImageIndex)
 	if err != nil {
 		return manifest.Image{}, err
 	}
@@ -53,7 +53,7 @@ func (o *layoutOrigin) ociImage(ctx context.Context, w want) (manifest.Image, er
 }
 
 func (o *layoutOrigin) readBlob(_ context.Context, d manifest.Descriptor) ([]byte, error) {
-	raw, err := readSmall(o.in, blobName(d.Digest), maxDocument)
+	raw, err := readSmall(o.in, blobName(d.Digest), manifest.MaxDocument)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, manifest.Fail(manifest.KindNotFound, "read image", "the document %s is missing", d.Digest)
 	}
@@ -68,12 +68,12 @@ func (o *layoutOrigin) groups(ctx context.Context, p *picker, descs []manifest.D
 			p.left = append(p.left, "an attestation")
 			continue
 		}
-		if !isIndex(d.MediaType) {
+		if !manifest.IsIndex(d.MediaType) {
 			doc, _, err := p.document(ctx, d)
 			if err != nil {
 				return nil, err
 			}
-			if doc.Config != nil && !doc.isImage() {
+			if doc.Config != nil && !doc.IsImage() {
 				continue
 			}
 		}

@@ -32,7 +32,7 @@ type picker struct {
 // picked is a manifest with its bytes' meaning and its configuration.
 type picked struct {
 	at     manifest.Descriptor
-	doc    document
+	doc    manifest.Document
 	config []byte
 }
 
@@ -42,7 +42,7 @@ func (p *picker) image(ctx context.Context, roots []manifest.Descriptor) (manife
 	if err != nil {
 		return manifest.Image{}, err
 	}
-	img, err := assemble(found.doc, found.at, found.config)
+	img, err := found.doc.Image(found.at, found.config)
 	if err != nil {
 		return manifest.Image{}, err
 	}
@@ -80,20 +80,20 @@ func (p *picker) follow(ctx context.Context, d manifest.Descriptor, depth int) (
 	if doc.Config == nil {
 		return p.pick(ctx, doc.Manifests, depth+1)
 	}
-	if !doc.isImage() {
-		return picked{}, malformed("%s is not a container image but %q", at.Digest, manifest.Plain(doc.kind()))
+	if !doc.IsImage() {
+		return picked{}, malformed("%s is not a container image but %q", at.Digest, manifest.Plain(doc.Kind()))
 	}
 	config, err := p.checked(ctx, *doc.Config)
 	return picked{at: at, doc: doc, config: config}, err
 }
 
 // document reads and parses what d names; at is d with the true size and type.
-func (p *picker) document(ctx context.Context, d manifest.Descriptor) (doc document, at manifest.Descriptor, err error) {
+func (p *picker) document(ctx context.Context, d manifest.Descriptor) (doc manifest.Document, at manifest.Descriptor, err error) {
 	raw, err := p.checked(ctx, d)
 	if err != nil {
 		return doc, at, err
 	}
-	doc, err = parseDocument(raw, d.MediaType)
+	doc, err = manifest.ParseDocument(raw, d.MediaType)
 	return doc, manifest.Descriptor{MediaType: doc.MediaType, Digest: d.Digest, Size: int64(len(raw))}, err
 }
 
@@ -102,8 +102,8 @@ func (p *picker) checked(ctx context.Context, d manifest.Descriptor) ([]byte, er
 	if err := manifest.CheckDigest(d.Digest); err != nil {
 		return nil, err
 	}
-	if d.Size > maxDocument {
-		return nil, malformed("the document %s has %s, more than %s", d.Digest, manifest.FormatBytes(d.Size), manifest.FormatBytes(maxDocument))
+	if d.Size > manifest.MaxDocument {
+		return nil, malformed("the document %s has %s, more than %s", d.Digest, manifest.FormatBytes(d.Size), manifest.FormatBytes(manifest.MaxDocument))
 	}
 	raw, err := p.read(ctx, d)
 	switch {
@@ -155,15 +155,15 @@ func (p *picker) platform(ctx context.Context, d manifest.Descriptor) (manifest.
 		}, nil
 	}
 	doc, _, err := p.document(ctx, d)
-	if err != nil || !doc.isImage() {
+	if err != nil || !doc.IsImage() {
 		return manifest.Platform{}, err
 	}
 	raw, err := p.checked(ctx, *doc.Config)
 	if err != nil {
 		return manifest.Platform{}, err
 	}
-	c, err := parseConfig(raw)
-	return platformOf(c), err
+	c, err := manifest.ParseConfig(raw)
+	return c.PlainPlatform(), err
 }
 
 // none says which platforms there are instead of the wanted one.

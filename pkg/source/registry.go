@@ -23,7 +23,7 @@ const answerTime = 30 * time.Second
 
 // accepted are the documents that a registry may answer with for a name.
 var accepted = strings.Join([]string{
-	ocispec.MediaTypeImageIndex, dockerList, ocispec.MediaTypeImageManifest, dockerManifest,
+	ocispec.MediaTypeImageIndex, manifest.DockerList, ocispec.MediaTypeImageManifest, manifest.DockerManifest,
 }, ", ")
 
 // registryOrigin is one image in a registry. Credentials are those of docker login, credential helpers included.
@@ -144,9 +144,9 @@ func (o *registryOrigin) get(ctx context.Context, path string, h http.Header) (*
 }
 
 func readLimited(r io.Reader) ([]byte, error) {
-	raw, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
-	if len(raw) > maxDocument {
-		return nil, malformed("a document has more than %s", manifest.FormatBytes(maxDocument))
+	raw, err := io.ReadAll(io.LimitReader(r, manifest.MaxDocument+1))
+	if len(raw) > manifest.MaxDocument {
+		return nil, malformed("a document has more than %s", manifest.FormatBytes(manifest.MaxDocument))
 	}
 	return raw, err
 }
@@ -166,7 +166,7 @@ func (o *registryOrigin) read(ctx context.Context, d manifest.Descriptor) ([]byt
 	switch {
 	case d.Digest == o.root.Digest:
 		return o.raw, nil
-	case isIndex(d.MediaType) || isManifest(d.MediaType):
+	case manifest.IsIndex(d.MediaType) || manifest.IsManifest(d.MediaType):
 		raw, _, err := o.document(ctx, string(d.Digest), d.MediaType)
 		return raw, err
 	}

@@ -24,13 +24,13 @@ func (o *registryOrigin) open(ctx context.Context, d manifest.Descriptor, offset
 	if d.Size < 0 {
 		return nil, manifest.Fail(manifest.KindInternal, "read blob", "the size of %s is not known", d.Digest)
 	}
-	if d.Digest == o.root.Digest || isIndex(d.MediaType) || isManifest(d.MediaType) { // no blobs to a registry
+	if d.Digest == o.root.Digest || manifest.IsIndex(d.MediaType) || manifest.IsManifest(d.MediaType) { // no blobs to a registry
 		raw, err := o.read(ctx, d)
 		if err != nil {
 			return nil, o.failure("read blob", err)
 		}
 		body := io.NopCloser(bytes.NewReader(raw[min(offset, int64(len(raw))):]))
-		return newChecked(body, d, offset), nil
+		return manifest.NewChecked(body, d, offset), nil
 	}
 	g := &download{o: o, d: d, at: offset}
 	g.ctx, g.stop = context.WithCancelCause(ctx)
@@ -42,7 +42,7 @@ func (o *registryOrigin) open(ctx context.Context, d manifest.Descriptor, offset
 			return nil, o.failure("read blob", err)
 		}
 	}
-	return newChecked(g, d, offset), nil
+	return manifest.NewChecked(g, d, offset), nil
 }
 
 // download reads a blob over as many requests as it takes.

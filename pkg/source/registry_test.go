@@ -64,7 +64,7 @@ func (p *proxy) push(t *testing.T, repo, tag string, blobs archive, root manifes
 	for _, b := range blobs {
 		d := "sha256:" + strings.TrimPrefix(b.name, "blobs/sha256/")
 		send("POST", "/v2/"+repo+"/blobs/uploads/?digest="+d, "application/octet-stream", b.data)
-		if doc, err := parseDocument(b.data, ""); err == nil {
+		if doc, err := manifest.ParseDocument(b.data, ""); err == nil {
 			send("PUT", "/v2/"+repo+"/manifests/"+d, doc.MediaType, b.data)
 			if d == string(root.Digest) {
 				send("PUT", "/v2/"+repo+"/manifests/"+tag, doc.MediaType, b.data)
@@ -294,7 +294,7 @@ func TestRegistryRefusals(t *testing.T) {
 		"must sign in":   {signIn, ":1", manifest.KindPermission, "docker login 127.0.0.1"},
 		"out of order":   {answer(500, "text/plain", nil), ":1", manifest.KindConnect, ""},
 		"no JSON":        {answer(200, ocispecManifest, []byte("no")), ":1", manifest.KindMalformed, ""},
-		"huge":           {answer(200, ocispecManifest, make([]byte, maxDocument+1)), ":1", manifest.KindMalformed, ""},
+		"huge":           {answer(200, ocispecManifest, make([]byte, manifest.MaxDocument+1)), ":1", manifest.KindMalformed, ""},
 		"another digest": {answer(200, ocispecManifest, raw), "@" + string(digest.FromString("x")), manifest.KindIntegrity, ""},
 		"type is a lie":  {answer(200, "application/vnd.oci.image.index.v1+json", raw), ":1", manifest.KindMalformed, ""},
 		"config not there": {func(w http.ResponseWriter, r *http.Request) {

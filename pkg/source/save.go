@@ -95,7 +95,7 @@ func (o *saveOrigin) open(ctx context.Context, d manifest.Descriptor, offset int
 		if err != nil {
 			return nil, err
 		}
-		r.wrong = func() { o.cache.drop(d.Digest) }
+		r.OnWrong(func() { o.cache.drop(d.Digest) })
 		return r, nil
 	}
 	r, err := g.open(ctx, offset)

@@ -289,7 +289,7 @@ func TestBadSave(t *testing.T) {
 		"fewer layers":             {whole.with("manifest.json", []byte(`[{"Config":"x","Layers":[]}]`)).tar(t), manifest.KindMalformed, "another image"},
 		"two images":               {whole.with("manifest.json", []byte(`[{},{}]`)).tar(t), manifest.KindMalformed, "another image"},
 		"an entry leads out":       {append(archive{{name: "../x"}}, whole...).tar(t), manifest.KindMalformed, "../x"},
-		"a document is huge":       {append(archive{{name: "x.json", data: make([]byte, maxDocument+1)}}, whole...).tar(t), manifest.KindMalformed, "x.json"},
+		"a document is huge":       {append(archive{{name: "x.json", data: make([]byte, manifest.MaxDocument+1)}}, whole...).tar(t), manifest.KindMalformed, "x.json"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

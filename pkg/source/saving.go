@@ -162,7 +162,7 @@ func (s *saving) isDocument(name string) bool {
 }
 
 func (s *saving) document(name string, size int64, r io.Reader) error {
-	if size > maxDocument {
+	if size > manifest.MaxDocument {
 		return malformed("the engine's save has a %.200s of %s", name, manifest.FormatBytes(size))
 	}
 	raw, err := io.ReadAll(r)
@@ -173,7 +173,7 @@ func (s *saving) document(name string, size int64, r io.Reader) error {
 		s.legacy.learn(path.Dir(name), raw)
 		return nil
 	}
-	if len(s.docs) > 2*maxLayers {
+	if len(s.docs) > 2*manifest.MaxNamed {
 		return malformed("the engine's save has too many documents")
 	}
 	s.docs[name] = raw

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // maxEntries is the most entries an archive may have: an image of 4096 layers needs a quarter of it.
@@ -188,12 +189,12 @@ var magics = map[string]string{
 
 // layerTypes are the media types of layers by their compression; engines read no others everywhere.
 var layerTypes = map[string]string{
-	plain: ociLayer + "v1.tar",
-	gzipd: ociLayer + "v1.tar+gzip",
-	zstdd: ociLayer + "v1.tar+zstd",
+	plain: ocispec.MediaTypeImageLayer,
+	gzipd: ocispec.MediaTypeImageLayerGzip,
+	zstdd: ocispec.MediaTypeImageLayerZstd,
 }
 
 // describeConfig is the descriptor of configuration bytes that no manifest describes.
 func describeConfig(d manifest.Digest, size int64) manifest.Descriptor {
-	return manifest.Descriptor{MediaType: ociConfig, Digest: d, Size: size}
+	return manifest.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: d, Size: size}
 }

@@ -1,4 +1,4 @@
-package source
+package manifest
 
 import (
 	"bytes"
@@ -8,12 +8,12 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/opencontainers/go-digest"
 )
 
-func TestCheckedReader(t *testing.T) {
+func TestChecked(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789"), 1000)
-	d := describe("", data)
+	d := Descriptor{Digest: digest.FromBytes(data), Size: int64(len(data))}
 	flipped := bytes.Clone(data)
 	flipped[77] = 'x'
 	broken := errors.New("broken")
@@ -36,8 +36,8 @@ func TestCheckedReader(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			told := false
-			r := newChecked(io.NopCloser(c.from), d, c.offset)
-			r.wrong = func() { told = true }
+			r := NewChecked(io.NopCloser(c.from), d, c.offset)
+			r.OnWrong(func() { told = true })
 			got, err := io.ReadAll(r)
 			if c.says == "" {
 				if err != nil || !bytes.Equal(got, data[c.offset:]) || told {
@@ -48,8 +48,8 @@ func TestCheckedReader(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Fatalf("%v, want %q", err, c.says)
 			}
-			if ours := manifest.KindOf(err) == manifest.KindIntegrity; ours != !errors.Is(err, broken) || ours != told {
-				t.Errorf("kind %s, told %v", manifest.KindOf(err), told)
+			if ours := KindOf(err) == KindIntegrity; ours != !errors.Is(err, broken) || ours != told {
+				t.Errorf("kind %s, told %v", KindOf(err), told)
 			}
 			if c.says == "another digest" && len(got) == len(data) {
 				t.Error("a wrong blob was given away whole")

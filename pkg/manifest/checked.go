@@ -1,4 +1,4 @@
-package source
+package manifest
 
 import (
 	"crypto/sha256"
@@ -7,37 +7,38 @@ import (
 	"fmt"
 	"hash"
 	"io"
-
-	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
-// checkedReader reads a blob of known size and digest. Short, long and wrong are failures of KindIntegrity; wrong can only
-// be seen when it reads from the start.
-type checkedReader struct {
+// Checked is a BlobReader that checks what it reads. Short, long and wrong are failures of KindIntegrity; wrong can only be
+// seen when it reads from the start.
+type Checked struct {
 	from   io.Reader
 	close  func() error
-	digest manifest.Digest
+	digest Digest
 	size   int64
 	at     int64
 	hash   hash.Hash // nil when reading began elsewhere
-	wrong  func()    // told once when the bytes are not what they should be; may be nil
+	wrong  func()    // nil when nobody is to be told
 	err    error
 }
 
-// newChecked reads the blob d, whose size must be known, from a reader that stands at offset.
-func newChecked(from io.ReadCloser, d manifest.Descriptor, offset int64) *checkedReader {
-	r := &checkedReader{from: from, close: from.Close, digest: d.Digest, size: d.Size, at: offset}
+// NewChecked reads the blob d, whose size must be known, from a reader that stands at offset. It closes that reader.
+func NewChecked(from io.ReadCloser, d Descriptor, offset int64) *Checked {
+	r := &Checked{from: from, close: from.Close, digest: d.Digest, size: d.Size, at: offset}
 	if offset == 0 {
 		r.hash = sha256.New()
 	}
 	return r
 }
 
+// OnWrong has f called, once, when the bytes are not what they should be. It must be set before the first Read.
+func (r *Checked) OnWrong(f func()) { r.wrong = f }
+
 // Size returns the size of the whole blob in bytes.
-func (r *checkedReader) Size() int64 { return r.size }
+func (r *Checked) Size() int64 { return r.size }
 
 // Close closes the underlying reader. It may be called twice.
-func (r *checkedReader) Close() error {
+func (r *Checked) Close() error {
 	if r.close == nil {
 		return nil
 	}
@@ -47,7 +48,7 @@ func (r *checkedReader) Close() error {
 }
 
 // Read withholds the last bytes of a blob that is wrong, so that nobody has all of it without the failure.
-func (r *checkedReader) Read(p []byte) (int, error) {
+func (r *Checked) Read(p []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
 	}
@@ -75,17 +76,17 @@ func (r *checkedReader) Read(p []byte) (int, error) {
 }
 
 // right compares the digest once all bytes have been seen.
-func (r *checkedReader) right() bool {
+func (r *Checked) right() bool {
 	if r.hash == nil {
 		return true
 	}
-	got := manifest.Digest("sha256:" + hex.EncodeToString(r.hash.Sum(nil)))
+	got := Digest("sha256:" + hex.EncodeToString(r.hash.Sum(nil)))
 	return got == r.digest
 }
 
-func (r *checkedReader) fail(why error) error {
+func (r *Checked) fail(why error) error {
 	if r.wrong != nil {
 		r.wrong()
 	}
-	return manifest.Fail(manifest.KindIntegrity, "read blob", "%s: %w", r.digest, why)
+	return Fail(KindIntegrity, "read blob", "%s: %w", r.digest, why)
 }

@@ -1,0 +1,195 @@
+package bundle
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/opencontainers/go-digest"
+)
+
+// joined is parts read as the one file that they were cut from.
+type joined struct {
+	files  []*os.File
+	parts  []part
+	starts []int64 // the offset of each part, and behind the last one the size of all
+}
+
+// openParts opens the parts that path means.
+func openParts(ctx context.Context, path string) (container, Form, error) {
+	dir, file, err := findParts(path)
+	if err != nil {
+		return nil, "", err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, "", manifest.Fail(manifest.KindNotFound, stepRead, "%w", err)
+	}
+	defer root.Close()
+	list, err := listParts(root, file)
+	if err != nil {
+		return nil, "", err
+	}
+	j, err := join(root, list)
+	if err != nil {
+		return nil, "", err
+	}
+	in, err := indexTar(ctx, j)
+	if err == nil {
+		err = belong(in, list)
+	}
+	if err != nil {
+		j.Close()
+		return nil, "", err
+	}
+	return in, FormParts, nil
+}
+
+// belong sees that the list is of these parts.
+func belong(in container, list partsDocument) error {
+	raw, err := document(in, indexFile, maxIndex)
+	if got := digest.FromBytes(raw); err == nil && list.Index != "" && got != list.Index {
+		return damaged("index.json is not as it was made: the list of parts says %s, it is %s", list.Index, got)
+	}
+	return err
+}
+
+// join opens every part. It fails with KindNotFound when some are missing, with KindIntegrity when one has another size than
+// the list says, and names them.
+func join(root *os.Root, list partsDocument) (*joined, error) {
+	j := &joined{parts: list.Parts, starts: []int64{0}}
+	var missing []string
+	for _, p := range list.Parts {
+		f, err := (&folder{root: root}).open(p.Name)
+		if errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, p.Name)
+			continue
+		}
+		if err == nil && f.Size() != p.Size {
+			f.Close()
+			err = cut("the part %s has %d bytes instead of %d", p.Name, f.Size(), p.Size)
+		}
+		if err != nil {
+			j.Close()
+			return nil, err
+		}
+		advise(f.File)
+		j.files = append(j.files, f.File)
+		j.starts = append(j.starts, j.Size()+p.Size)
+	}
+	if len(missing) > 0 {
+		j.Close()
+		return nil, manifest.Fail(manifest.KindNotFound, stepRead, "%d of %d parts are missing: %s", len(missing), len(list.Parts), strings.Join(missing, ", ")).
+			Advise("copy all parts into one folder")
+	}
+	return j, nil
+}
+
+// Size is how many bytes all parts have together.
+func (j *joined) Size() int64 { return j.starts[len(j.starts)-1] }
+
+// at is the number of the part that holds the byte at offset, which is one of them.
+func (j *joined) at(offset int64) int {
+	n, exact := slices.BinarySearch(j.starts, offset)
+	if !exact {
+		n--
+	}
+	return n
+}
+
+// ReadAt reads across parts.
+func (j *joined) ReadAt(p []byte, offset int64) (int, error) {
+	done := 0
+	for done < len(p) {
+		if offset >= j.Size() {
+			return done, io.EOF
+		}
+		n := j.at(offset)
+		want := p[done:min(int64(len(p)), int64(done)+j.starts[n+1]-offset)]
+		got, err := j.files[n].ReadAt(want, offset-j.starts[n])
+		done, offset = done+got, offset+int64(got)
+		if got < len(want) {
+			if err == nil || errors.Is(err, io.EOF) {
+				err = cut("the part %s became shorter", j.parts[n].Name)
+			}
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+func (j *joined) part(offset int64) string {
+	return j.parts[j.at(min(max(offset, 0), j.Size()-1))].Name
+}
+
+func (j *joined) blame(ctx context.Context, offset, n int64) ([]string, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	var all, bad []string
+	for i := j.at(offset); i <= j.at(offset+n-1); i++ {
+		p := j.parts[i]
+		all = append(all, p.Name)
+		if p.Digest == "" {
+			continue
+		}
+		got, err := hashAll(ctx, io.NewSectionReader(j.files[i], 0, p.Size), make([]byte, readBuffer), nil)
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		if err != nil || got != p.Digest {
+			bad = append(bad, p.Name)
+		}
+	}
+	if len(bad) == 0 {
+		return all, nil
+	}
+	return bad, nil
+}
+
+// Close closes every part.
+func (j *joined) Close() error {
+	var errs []error
+	for _, f := range j.files {
+		errs = append(errs, f.Close())
+	}
+	j.files = nil
+	return errors.Join(errs...)
+}
+
+// hashAll hashes what r has, through buf, and tells of every stretch that it has read.
+func hashAll(ctx context.Context, r io.Reader, buf []byte, tell func(int64)) (manifest.Digest, error) {
+	h := digest.SHA256.Digester()
+	for {
+		if ctx.Err() != nil {
+			return "", stopped(ctx)
+		}
+		n, err := r.Read(buf)
+		_, _ = h.Hash().Write(buf[:n]) // never fails
+		if tell != nil {
+			tell(int64(n))
+		}
+		if errors.Is(err, io.EOF) {
+			return h.Digest(), nil
+		}
+		if err != nil {
+			return "", unreadable(err)
+		}
+	}
+}
+
+// inParts reads " in the part FILE.002"; nothing when there are no parts.
+func inParts(names []string) string {
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		return " in the part " + names[0]
+	}
+	return " in one of the parts " + strings.Join(names, ", ")
+}

@@ -1,0 +1,179 @@
+package bundle
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/opencontainers/go-digest"
+)
+
+// TestOpen opens one release in every form.
+func TestOpen(t *testing.T) {
+	m := draftRelease()
+	m.sig = []byte("signed")
+	whole := m.tar(t)
+	forms := map[string]struct {
+		path string
+		form Form
+	}{
+		"tar":              {savedFile(t, whole), FormTar},
+		"tar, padded":      {savedFile(t, append(bytes.Clone(whole), make([]byte, 10240)...)), FormTar},
+		"tar, other name":  {filepath.Join(filepath.Dir(savedFile(t, whole)), "release.tar"), FormTar},
+		"folder":           {m.entries().folder(t), FormFolder},
+		"parts":            {partsOf(t, whole, 3000), FormParts},
+		"parts, the list":  {partsOf(t, whole, 3000) + ".parts.json", FormParts},
+		"parts, the first": {partsOf(t, whole, 3000) + ".001", FormParts},
+		"parts, any":       {partsOf(t, whole, 3000) + ".003", FormParts},
+		"parts, a folder":  {filepath.Dir(partsOf(t, whole, 3000)), FormParts},
+		"parts, tiny":      {partsOf(t, whole, 97), FormParts},
+		"parts, one":       {partsOf(t, whole, 1<<20), FormParts},
+		"parts, no list":   {withoutList(t, partsOf(t, whole, 3000)), FormParts},
+	}
+	for name, c := range forms {
+		t.Run(name, func(t *testing.T) {
+			b, err := Open(t.Context(), c.path, OpenOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			if b.form != c.form {
+				t.Errorf("it is %s, want %s", b.form, c.form)
+			}
+			if !bytes.Equal(b.Index(), jsonOf(m.index)) || string(b.Signature()) != "signed" || b.Digest() != digest.FromBytes(jsonOf(m.index)) {
+				t.Error("index or signature are not what was written")
+			}
+			isRelease(t, b, m)
+		})
+	}
+}
+
+func withoutList(t *testing.T, path string) string {
+	if err := os.Remove(path + ".parts.json"); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// isRelease sees that b is the release, and every blob in it.
+func isRelease(t *testing.T, b *Bundle, m *draft) {
+	t.Helper()
+	a, err := b.Artifacts(t.Context(), manifest.Platform{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := manifest.Provenance{
+		Bundle: b.Digest(), Application: "livertumor", Version: "1.2.3", Created: time.Date(2026, 11, 22, 14, 5, 1, 0, time.UTC),
+	}
+	if *a.Provenance != want || len(a.Lacking) != 0 {
+		t.Errorf("provenance %+v, lacking %v", *a.Provenance, a.Lacking)
+	}
+	app, whole, segmentation := a.Images[0], a.Models[1], a.Models[0]
+	if app.Ref != "app_livertumor:1.2.3" || len(app.Layers) != 3 || app.Layers[1].Unpacked != 700 || app.Layers[1].DiffID != digest.FromBytes(noiseOf(2, 700)) {
+		t.Errorf("the image is %+v", app)
+	}
+	if a.Images[1].Layers[0].Digest != app.Layers[0].Digest || app.Platform.Architecture != "amd64" {
+		t.Errorf("the second image is %+v", a.Images[1])
+	}
+	if whole.Name != "whole" || !slices.Equal(whole.After, []string{"segmentation"}) || !slices.Equal(whole.Dirs, []string{"1"}) {
+		t.Errorf("the model is %+v", whole)
+	}
+	if f := segmentation.Files; len(f) != 3 || f[1].Path != "2/model.onnx" || f[1].Size != 900 {
+		t.Errorf("the model's files are %+v", f)
+	}
+	for _, e := range m.blobs {
+		d, _ := blobDigest(e.name)
+		if got, err := readBlob(t, b, d, 0); err != nil || !bytes.Equal(got, e.data) {
+			t.Errorf("%s: %d bytes, %v", d, len(got), err)
+		}
+		if got, err := readBlob(t, b, d, 2); err != nil || !bytes.Equal(got, e.data[2:]) {
+			t.Errorf("%s from byte 2 on: %d bytes, %v", d, len(got), err)
+		}
+	}
+	if err := b.Verify(t.Context(), nil, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func readBlob(t *testing.T, b *Bundle, d manifest.Digest, offset int64) ([]byte, error) {
+	r, err := b.Open(t.Context(), manifest.Descriptor{Digest: d, Size: manifest.UnknownSize}, offset)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// TestFlips changes every byte of a small bundle in several ways. Each time it is refused, or everything is as it was.
+func TestFlips(t *testing.T) {
+	m := newDraft()
+	m.image("app:1", noiseOf(7, 300), noiseOf(8, 20))
+	m.model("seg", map[string]string{"config.pbtxt": "name: \"seg\"", "1/": "", "1/model.onnx": "weights"})
+	m.sig = []byte("signature")
+	whole := m.tar(t)
+	path := savedFile(t, whole)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	original, err := contentsOf(t, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := 0
+	for at := range whole {
+		for _, flip := range []byte{0x01, 0x20, 0x80, whole[at], ^whole[at]} { // the last two make it 0 and 255
+			if flip == 0 {
+				continue
+			}
+			if _, err := f.WriteAt([]byte{whole[at] ^ flip}, int64(at)); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := contentsOf(t, path); err == nil {
+				passed++
+				if got != original {
+					t.Fatalf("byte %d as %#x goes unnoticed:\n%s\n%s", at, whole[at]^flip, got, original)
+				}
+			} else if k := manifest.KindOf(err); k != manifest.KindIntegrity && k != manifest.KindMalformed {
+				t.Fatalf("byte %d as %#x is %s: %v", at, whole[at]^flip, k, err)
+			}
+		}
+		if _, err := f.WriteAt(whole[at:at+1], int64(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d bytes, %d flips made no difference", len(whole), passed)
+}
+
+// contentsOf opens and verifies the bundle at path, and writes down what is in it and every digest of its bytes.
+func contentsOf(t *testing.T, path string) (string, error) {
+	b, err := Open(t.Context(), path, OpenOptions{})
+	if err != nil {
+		return "", err
+	}
+	defer b.Close()
+	if err := b.Verify(t.Context(), nil, nil); err != nil {
+		return "", err
+	}
+	a, err := b.Artifacts(t.Context(), manifest.Platform{})
+	if err != nil {
+		return "", err
+	}
+	lines := []string{string(jsonOf(b.Contents())), string(jsonOf(a))}
+	for _, d := range b.all() {
+		raw, err := readBlob(t, b, d, 0)
+		if err != nil {
+			return "", err
+		}
+		lines = append(lines, digest.FromBytes(raw).String())
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n"), nil
+}
