@@ -42,6 +42,11 @@ func (h *Host) Apply(ctx context.Context, p manifest.Plan, f Feed, commit func()
 	if err == nil && len(built) > 0 {
 		receipt.Repository = h.models.repo.path
 		err = h.models.publish(built, p, &receipt, ev)
+		for i := range receipt.Models {
+			if _, e := h.list(p.Models[i].Model.Files, p.Models[i].Model.Dirs); e != nil {
+				receipt.Warnings = append(receipt.Warnings, "the list of files was not written: "+e.Error())
+			}
+		}
 	}
 	if len(receipt.Images)+len(receipt.Models) > 0 {
 		h.record(&receipt)

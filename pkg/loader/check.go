@@ -23,6 +23,11 @@ func (h *Host) check(p manifest.Plan) error {
 	if len(p.Images) > maxImages || p.Keep < 0 || p.Keep > maxKeep {
 		return malformed("it has %d images and keeps %d", len(p.Images), p.Keep)
 	}
+	if p.Provenance != nil {
+		if err := manifest.CheckDigest(p.Provenance.Bundle); err != nil {
+			return malformed("the bundle: %w", err)
+		}
+	}
 	for _, ip := range p.Images {
 		if err := checkImage(ip); err != nil {
 			return err

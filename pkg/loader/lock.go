@@ -47,6 +47,14 @@ func (h *Host) Lock(ctx context.Context, o Owner, wait time.Duration, ev manifes
 	return l, nil
 }
 
+// Stale fails with KindStale when somebody else held the lock first.
+func (l *Lock) Stale() error {
+	if l.Waited {
+		return manifest.Fail(manifest.KindStale, "lock", "another push ended meanwhile")
+	}
+	return nil
+}
+
 func lockFile(ctx context.Context, path string, o Owner, wait time.Duration, ev manifest.Events) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {

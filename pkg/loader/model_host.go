@@ -230,7 +230,10 @@ func (m *models) publish(all []*placing, plan manifest.Plan, receipt *manifest.R
 	for i, p := range all {
 		mp := plan.Models[i]
 		done := manifest.DoneModel{Name: mp.Model.Name, Place: mp.Place, Entry: mp.Entry, Gone: mp.Gone, Kept: mp.Kept, Path: m.repo.live(mp.Model.Name, "")}
+		done.After = manifest.TreeDigest(mp.Model.Files, mp.Model.Dirs)
+		done.Before = done.After
 		if p != nil {
+			done.Before = p.before
 			ev.Say(manifest.StepPlace, mp.Model.Name, "placing")
 			if err := m.repo.place(p); err != nil {
 				return err

@@ -19,6 +19,7 @@ import (
 type placing struct {
 	step   step
 	former former
+	before manifest.Digest // of the whole model; empty for none
 }
 
 // begin looks at the live model again and makes room for its new state. The live tree is not touched.
@@ -75,7 +76,15 @@ func (b *builder) step(receipt string) (*placing, error) {
 			return nil, modelFailure("build model "+name, err)
 		}
 	}
-	return &placing{step: s, former: f}, nil
+	return &placing{step: s, former: f, before: treeOf(b.live)}, nil
+}
+
+// treeOf is the tree digest of a live model; empty when there is none.
+func treeOf(live manifest.HostModel) manifest.Digest {
+	if live.Found != manifest.FoundDirectory {
+		return ""
+	}
+	return manifest.TreeDigest(live.Files, live.Dirs)
 }
 
 func hadEntry(p manifest.ModelPlan, live manifest.HostModel) bool {

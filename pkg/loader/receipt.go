@@ -38,8 +38,20 @@ func (h *Host) newReceipt(p manifest.Plan) manifest.Receipt {
 	now := time.Now().UTC()
 	return manifest.Receipt{
 		ID: newReceiptID(now), Tool: h.tool, Session: p.Session, From: manifest.Plain(p.From),
-		User: userName(), Host: hostName(), Engine: h.Engine(), Started: now,
+		User: userName(), Host: hostName(), Engine: h.Engine(), Started: now, Provenance: plainProvenance(p.Provenance),
 	}
+}
+
+// plainProvenance makes a bundle's claims safe to print.
+func plainProvenance(p *manifest.Provenance) *manifest.Provenance {
+	if p == nil {
+		return nil
+	}
+	plain := *p
+	for _, text := range []*string{&plain.Application, &plain.Version, &plain.Base, &plain.Signer, &plain.Key} {
+		*text = manifest.Plain(*text)
+	}
+	return &plain
 }
 
 // record writes the receipt to the state folder. That the names were moved cannot be undone by a full disk, so a failure

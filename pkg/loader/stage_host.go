@@ -29,6 +29,9 @@ func (h *Host) OpenStaged(ctx context.Context, d manifest.Descriptor) (io.ReadCl
 // Drop removes the blob d from the stage.
 func (h *Host) Drop(d manifest.Digest) error { return h.stage.Drop(d) }
 
+// KeepStaged is how long what a push that failed has staged is kept when nobody comes back for it.
+const KeepStaged = 7 * 24 * time.Hour
+
 // Sweep removes staged blobs and files of models that no push holds and nobody touched for age.
 func (h *Host) Sweep(ctx context.Context, age time.Duration) (manifest.Swept, error) {
 	swept, err := h.stage.Sweep(ctx, age)

@@ -24,10 +24,10 @@ type Options struct {
 }
 
 // Diff decides what must happen for the host that inv describes to have a. It is a pure function. It fails with
-// KindUsage for a foreign platform, KindEngine for an image the store cannot take, KindSpace when the room is known to be
-// too small.
+// KindUsage for a foreign platform, KindEngine for an image the store cannot take, KindNotFound when the host lacks what
+// the source leaves out, KindSpace when the room is known to be too small.
 func Diff(a Artifacts, inv Inventory, o Options) (Plan, error) {
-	p := Plan{Store: inv.Engine.Store, Keep: o.Keep}
+	p := Plan{Store: inv.Engine.Store, Keep: o.Keep, Provenance: a.Provenance}
 	have := newHoldings(inv, o.Absent)
 	for _, img := range a.Images {
 		ip, err := planImage(img, inv, have, o)
@@ -39,6 +39,9 @@ func Diff(a Artifacts, inv Inventory, o Options) (Plan, error) {
 	p.Blobs = blobsOf(p.Images, inv)
 	p.Sizes = sizesOf(p)
 	if err := planModels(&p, a.Models, inv.Repository, o); err != nil {
+		return Plan{}, err
+	}
+	if err := checkLacking(a, p, inv, o); err != nil {
 		return Plan{}, err
 	}
 	return p, checkSpace(p.Sizes, inv)

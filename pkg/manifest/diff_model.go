@@ -29,7 +29,7 @@ func planModels(p *Plan, models []Model, repo *Repository, o Options) error {
 	}
 	p.Files = filesOf(p.Models, repo)
 	p.Sizes.Models = addModelSizes(&p.Sizes, p)
-	return short("the stage beside the repository", repo.Stage, p.Sizes.Models)
+	return nil
 }
 
 // Placeable fails with KindPermission when no models can be placed in repo.

@@ -151,6 +151,10 @@ type DoneModel struct {
 	Entry string    `json:"entry,omitempty"`
 	Gone  bool      `json:"gone,omitempty"` // it was taken away
 	Kept  []string  `json:"kept,omitempty"` // version directories that only the host had and that stayed
+	// Before and After are digests of the whole model as it was and as it is, see TreeDigest; empty for no model, and in
+	// receipts of older versions. The host keeps a list of the files of each.
+	Before Digest `json:"before,omitempty"`
+	After  Digest `json:"after,omitempty"`
 }
 
 // maxModelName leaves room for endings within the 255 bytes that file systems give a name.

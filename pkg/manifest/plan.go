@@ -34,6 +34,30 @@ type ImagePlan struct {
 	Former string `json:"former,omitempty"`
 }
 
+// Needs lists what must come from the source for an image that is to be loaded, once each, in the order in which loading
+// reads it: the layers that are not present, the config, and the manifest where it is the source's own.
+func (p ImagePlan) Needs() []BlobPlan {
+	if p.Action != ActionLoad {
+		return nil
+	}
+	seen := map[Digest]bool{"": true}
+	var blobs []BlobPlan
+	add := func(d Descriptor, unpacked int64) {
+		if !seen[d.Digest] {
+			seen[d.Digest] = true
+			blobs = append(blobs, BlobPlan{Descriptor: d, Unpacked: unpacked})
+		}
+	}
+	for _, l := range p.Layers {
+		if !l.Present {
+			add(l.Descriptor, l.Unpacked)
+		}
+	}
+	add(p.Image.Config, 0)
+	add(p.Manifest, 0)
+	return blobs
+}
+
 // BlobPlan is one blob that must be in the stage before the host can load, and what of it is there.
 type BlobPlan struct {
 	Descriptor

@@ -9,25 +9,14 @@ func blobsOf(images []ImagePlan, inv Inventory) []BlobPlan {
 	}
 	seen := map[Digest]bool{}
 	var blobs []BlobPlan
-	add := func(d Descriptor, unpacked int64) {
-		if d.Digest == "" || seen[d.Digest] {
-			return
-		}
-		seen[d.Digest] = true
-		s := staged[d.Digest]
-		blobs = append(blobs, BlobPlan{Descriptor: d, Unpacked: unpacked, Staged: s.Chunks})
-	}
 	for _, i := range images {
-		if i.Action != ActionLoad {
-			continue
-		}
-		for _, l := range i.Layers {
-			if !l.Present {
-				add(l.Descriptor, l.Unpacked)
+		for _, b := range i.Needs() {
+			if !seen[b.Digest] {
+				seen[b.Digest] = true
+				b.Staged = staged[b.Digest].Chunks
+				blobs = append(blobs, b)
 			}
 		}
-		add(i.Image.Config, 0)
-		add(i.Manifest, 0)
 	}
 	return blobs
 }
@@ -86,6 +75,11 @@ func roomFor(s Store, l Layer) int64 {
 
 // checkSpace fails with KindSpace when the room on the host is known to be too small.
 func checkSpace(s Sizes, inv Inventory) error {
+	if inv.Repository != nil {
+		if err := short("the stage beside the repository", inv.Repository.Stage, s.Models); err != nil {
+			return err
+		}
+	}
 	needStage, needEngine := s.Stage, s.Engine
 	if inv.Stage.Device == inv.Data.Device && inv.Stage.Device != 0 {
 		needStage += needEngine

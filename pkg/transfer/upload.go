@@ -2,9 +2,7 @@ package transfer
 
 import (
 	"context"
-	"io"
 	"runtime"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -25,10 +23,9 @@ const (
 // upload brings the missing chunks of one plan to the stage. One goroutine reads blobs in the order in which the host
 // loads them, some encode, one a channel sends.
 type upload struct {
+	reading
 	target  *SSH
 	control *channel
-	plan    manifest.Plan
-	src     Source
 	events  manifest.Events
 	pace    *pace
 	fleet   *fleet
@@ -37,7 +34,6 @@ type upload struct {
 	ready  chan *piece // encoded, to be sent
 	free   chan []byte // buffers; nil for one that was never needed yet
 
-	files     map[manifest.Digest]bool  // files of models, which are staged in a place of their own
 	sizes     map[manifest.Digest]int64 // of the blobs that are in the stage or on their way there
 	delivered atomic.Int64              // raw bytes acknowledged, or staged before
 	total     atomic.Int64              // raw bytes that the plan needs, as far as known
@@ -46,13 +42,11 @@ type upload struct {
 func newUpload(s *SSH, control *channel, p manifest.Plan, src Source, ev manifest.Events) *upload {
 	workers := max(1, min(runtime.NumCPU(), 4))
 	u := &upload{
-		target: s, control: control, plan: p, src: src, events: ev, pace: newPace(workers),
+		target: s, control: control, events: ev, pace: newPace(workers),
 		pieces: make(chan *piece), ready: make(chan *piece, 2),
-		free: make(chan []byte, buffers), sizes: map[manifest.Digest]int64{}, files: map[manifest.Digest]bool{},
+		free: make(chan []byte, buffers), sizes: map[manifest.Digest]int64{},
 	}
-	for _, f := range p.Files {
-		u.files[f.Digest] = true
-	}
+	u.reading = reading{plan: p, src: src, buffer: u.freeBuffer, pass: u.queue, newBlob: u.pace.newBlob}
 	for range buffers {
 		u.free <- nil
 	}
@@ -106,23 +100,12 @@ func (u *upload) readAll(ctx context.Context) error {
 }
 
 func (u *upload) readImage(ctx context.Context, n int, ip manifest.ImagePlan) error {
-	seen := map[manifest.Digest]bool{}
-	for _, l := range ip.Layers {
-		if l.Present || seen[l.Digest] {
-			continue
-		}
-		seen[l.Digest] = true
-		if err := u.readBlob(ctx, n, l.Descriptor); err != nil {
+	for _, b := range ip.Needs() {
+		if err := u.readBlob(ctx, n, b.Descriptor); err != nil {
 			return err
 		}
 	}
-	if err := u.readBlob(ctx, n, ip.Image.Config); err != nil {
-		return err
-	}
-	if ip.Manifest.Digest == "" {
-		return nil // the host composes one where its store keeps one
-	}
-	return u.readBlob(ctx, n, ip.Manifest)
+	return nil
 }
 
 // readBlob announces a blob and reads what of it is not staged yet.
@@ -143,7 +126,7 @@ func (u *upload) readBlob(ctx context.Context, n int, d manifest.Descriptor) err
 		u.sizeLearned(d.Size, known, staged)
 	}
 	u.sizes[d.Digest] = d.Size
-	u.pace.newBlob()
+	u.newBlob()
 	if err := u.announce(n, d); err != nil {
 		return err
 	}
@@ -178,84 +161,8 @@ func (u *upload) announce(n int, d manifest.Descriptor) error {
 	return u.control.send(wire.Message{Type: wire.TBlob, Blob: &wire.Blob{Image: n, Descriptor: d}}, nil)
 }
 
-// span is a run of chunk numbers, end excluded.
-type span struct{ from, to int }
-
-// missing returns the runs of chunks of a blob of size bytes that are not staged. Staged is ascending.
-func missing(size int64, staged []int) []span {
-	var runs []span
-	at := 0
-	for _, s := range append(staged[:len(staged):len(staged)], manifest.Chunks(size)) {
-		if s > manifest.Chunks(size) {
-			continue
-		}
-		if s > at {
-			runs = append(runs, span{at, s})
-		}
-		at = s + 1
-	}
-	return runs
-}
-
-// readRange reads chunks r of d; from opened when that is at the beginning and r is too.
-func (u *upload) readRange(ctx context.Context, d manifest.Descriptor, r span, opened manifest.BlobReader) error {
-	blob := opened
-	if blob == nil || r.from > 0 {
-		var err error
-		if blob, err = u.src.Open(ctx, d, int64(r.from)*manifest.ChunkSize); err != nil {
-			return err
-		}
-		defer blob.Close()
-	}
-	for i := r.from; i < r.to; i++ {
-		if err := u.readChunk(ctx, d, i, blob); err != nil {
-			return err
-		}
-	}
-	return atEnd(blob, d, r)
-}
-
-// atEnd reads past the last byte, because it is there that a reader tells that the blob was not what its digest says.
-func atEnd(blob io.Reader, d manifest.Descriptor, r span) error {
-	if r.to < manifest.Chunks(d.Size) {
-		return nil
-	}
-	n, err := io.ReadFull(blob, make([]byte, 1))
-	if err == io.EOF {
-		return nil
-	}
-	if n > 0 {
-		return manifest.Fail(manifest.KindIntegrity, "read", "blob %s is longer than its %d bytes", d.Digest, d.Size)
-	}
-	return sourceFailure(d, err)
-}
-
-func sourceFailure(d manifest.Descriptor, err error) error {
-	if manifest.KindOf(err) != manifest.KindInternal {
-		return err
-	}
-	return manifest.Fail(manifest.KindIntegrity, "read", "blob %s: %w", d.Digest, err)
-}
-
-func (u *upload) readChunk(ctx context.Context, d manifest.Descriptor, index int, blob io.Reader) error {
-	size := manifest.ChunkLen(d.Size, index)
-	buf, err := u.buffer(ctx)
-	if err != nil {
-		return err
-	}
-	buf = buf[:size]
-	if _, err := io.ReadFull(blob, buf); err != nil {
-		return sourceFailure(d, err)
-	}
-	return u.pass(ctx, &piece{body: buf, dense: dense(d.MediaType), put: wire.Put{Digest: d.Digest, Index: index, Raw: size, Model: u.files[d.Digest]}})
-}
-
-// dense reports whether a blob of this media type is compressed already.
-func dense(mediaType string) bool {
-	return strings.HasSuffix(mediaType, "gzip") || strings.HasSuffix(mediaType, "zstd")
-}
-
-func (u *upload) pass(ctx context.Context, p *piece) error {
+// queue hands a piece to the encoders.
+func (u *upload) queue(ctx context.Context, p *piece) error {
 	select {
 	case u.pieces <- p:
 		return nil
@@ -286,8 +193,8 @@ func (u *upload) done(p *piece) {
 	u.events.Sent(u.delivered.Add(p.put.Raw), u.total.Load(), u.target.Wire())
 }
 
-// buffer waits for a free buffer and returns it empty.
-func (u *upload) buffer(ctx context.Context) ([]byte, error) {
+// freeBuffer waits for a free buffer and returns it empty.
+func (u *upload) freeBuffer(ctx context.Context) ([]byte, error) {
 	select {
 	case b := <-u.free:
 		if b == nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/clara-push/clara-push/pkg/loader"
 	"github.com/clara-push/clara-push/pkg/manifest"
 	"github.com/clara-push/clara-push/pkg/transfer/wire"
 )
@@ -48,8 +49,8 @@ func (s *session) carryOut(ctx context.Context, m wire.Message, r *run) (manifes
 			return manifest.Receipt{}, err
 		}
 		s.lock = lock
-		if lock.Waited {
-			return manifest.Receipt{}, manifest.Fail(manifest.KindStale, "lock", "another push ended meanwhile")
+		if err := lock.Stale(); err != nil {
+			return manifest.Receipt{}, err
 		}
 	}
 	plan := *m.Plan
@@ -61,7 +62,7 @@ func (s *session) carryOut(ctx context.Context, m wire.Message, r *run) (manifes
 	if err := s.clear(plan); err != nil {
 		receipt.Warnings = append(receipt.Warnings, "the stage was not cleared: "+err.Error())
 	}
-	_, _ = s.host.Sweep(ctx, sweepAge) // what others left long ago; theirs to miss, not this push's to fail for
+	_, _ = s.host.Sweep(ctx, loader.KeepStaged) // what others left long ago; theirs to miss, not this push's to fail for
 	return receipt, nil
 }
 

@@ -14,9 +14,6 @@ import (
 
 var sessionName = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// sweepAge is how long chunks of a push that failed are kept when nobody comes back for them.
-const sweepAge = 7 * 24 * time.Hour
-
 // welcome opens the host, and when this session's earlier connection was lost, finds out how that ended.
 func (s *session) welcome(ctx context.Context) error {
 	if !sessionName.MatchString(s.hello.Session) {

@@ -16,26 +16,26 @@ const (
 )
 
 // readFiles reads the files of models that are not staged yet: small ones into packs, larger ones chunk by chunk.
-func (u *upload) readFiles(ctx context.Context) error {
+func (r *reading) readFiles(ctx context.Context) error {
 	p := &pack{}
-	for _, f := range u.plan.Files {
+	for _, f := range r.plan.Files {
 		var err error
 		if f.Size <= manifest.SmallFile {
-			err = u.readSmall(ctx, f, p)
+			err = r.readSmall(ctx, f, p)
 		} else {
-			err = u.readLarge(ctx, f)
+			err = r.readLarge(ctx, f)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return u.flush(ctx, p)
+	return r.flush(ctx, p)
 }
 
-func (u *upload) readLarge(ctx context.Context, f manifest.BlobPlan) error {
-	u.pace.newBlob()
-	for _, r := range missing(f.Size, f.Staged) {
-		if err := u.readRange(ctx, f.Descriptor, r, nil); err != nil {
+func (r *reading) readLarge(ctx context.Context, f manifest.BlobPlan) error {
+	r.newBlob()
+	for _, run := range missing(f.Size, f.Staged) {
+		if err := r.readRange(ctx, f.Descriptor, run, nil); err != nil {
 			return err
 		}
 	}
@@ -48,38 +48,38 @@ type pack struct {
 	parts []manifest.Part
 }
 
-func (u *upload) readSmall(ctx context.Context, f manifest.BlobPlan, p *pack) error {
+func (r *reading) readSmall(ctx context.Context, f manifest.BlobPlan, p *pack) error {
 	if len(f.Staged) > 0 {
 		return nil
 	}
 	if len(p.buf)+int(f.Size) > packBytes || len(p.parts) == packFiles {
-		if err := u.flush(ctx, p); err != nil {
+		if err := r.flush(ctx, p); err != nil {
 			return err
 		}
 	}
 	if p.parts == nil {
-		buf, err := u.buffer(ctx)
+		buf, err := r.buffer(ctx)
 		if err != nil {
 			return err
 		}
 		p.buf = buf
 	}
-	r, err := u.src.Open(ctx, f.Descriptor, 0)
+	file, err := r.src.Open(ctx, f.Descriptor, 0)
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer file.Close()
 	at := len(p.buf)
 	p.buf = p.buf[:at+int(f.Size)]
-	if _, err := io.ReadFull(r, p.buf[at:]); err != nil {
+	if _, err := io.ReadFull(file, p.buf[at:]); err != nil {
 		return sourceFailure(f.Descriptor, err)
 	}
 	p.parts = append(p.parts, manifest.Part{Digest: f.Digest, Size: f.Size})
-	return atEnd(r, f.Descriptor, span{0, manifest.Chunks(f.Size)})
+	return atEnd(file, f.Descriptor, span{0, manifest.Chunks(f.Size)})
 }
 
 // flush sends what p holds. A pack of empty files alone has nothing to send in its body, so it gets one byte.
-func (u *upload) flush(ctx context.Context, p *pack) error {
+func (r *reading) flush(ctx context.Context, p *pack) error {
 	if p.parts == nil {
 		return nil
 	}
@@ -89,5 +89,5 @@ func (u *upload) flush(ctx context.Context, p *pack) error {
 	}
 	piece := &piece{body: p.buf, put: wire.Put{Parts: p.parts, Raw: int64(len(p.buf))}}
 	*p = pack{}
-	return u.pass(ctx, piece)
+	return r.pass(ctx, piece)
 }

@@ -1,0 +1,110 @@
+package transfer
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/transfer/wire"
+)
+
+// reading cuts what a plan needs of its source into chunks and packs and passes them on: to the encoders of an upload, or
+// into the stage of this machine. It is for one goroutine.
+type reading struct {
+	plan    manifest.Plan
+	src     Source
+	buffer  func(context.Context) ([]byte, error) // an empty one of bufferSize bytes
+	pass    func(context.Context, *piece) error
+	newBlob func() // another blob begins
+
+	files map[manifest.Digest]bool // of models, which are staged in a place of their own; made when it is first needed
+}
+
+// isFile reports whether d is a file of a model of the plan.
+func (r *reading) isFile(d manifest.Digest) bool {
+	if r.files == nil {
+		r.files = map[manifest.Digest]bool{}
+		for _, f := range r.plan.Files {
+			r.files[f.Digest] = true
+		}
+	}
+	return r.files[d]
+}
+
+// span is a run of chunk numbers, end excluded.
+type span struct{ from, to int }
+
+// missing returns the runs of chunks of a blob of size bytes that are not staged. Staged is ascending.
+func missing(size int64, staged []int) []span {
+	var runs []span
+	at := 0
+	for _, s := range append(staged[:len(staged):len(staged)], manifest.Chunks(size)) {
+		if s > manifest.Chunks(size) {
+			continue
+		}
+		if s > at {
+			runs = append(runs, span{at, s})
+		}
+		at = s + 1
+	}
+	return runs
+}
+
+// readRange reads the chunks run of d; from opened when that is at the beginning and r is too.
+func (r *reading) readRange(ctx context.Context, d manifest.Descriptor, run span, opened manifest.BlobReader) error {
+	blob := opened
+	if blob == nil || run.from > 0 {
+		var err error
+		if blob, err = r.src.Open(ctx, d, int64(run.from)*manifest.ChunkSize); err != nil {
+			return err
+		}
+		defer blob.Close()
+	}
+	for i := run.from; i < run.to; i++ {
+		if err := r.readChunk(ctx, d, i, blob); err != nil {
+			return err
+		}
+	}
+	return atEnd(blob, d, run)
+}
+
+// atEnd reads past the last byte, because it is there that a reader tells that the blob was not what its digest says.
+func atEnd(blob io.Reader, d manifest.Descriptor, run span) error {
+	if run.to < manifest.Chunks(d.Size) {
+		return nil
+	}
+	n, err := io.ReadFull(blob, make([]byte, 1))
+	if err == io.EOF {
+		return nil
+	}
+	if n > 0 {
+		return manifest.Fail(manifest.KindIntegrity, "read", "blob %s is longer than its %d bytes", d.Digest, d.Size)
+	}
+	return sourceFailure(d, err)
+}
+
+func sourceFailure(d manifest.Descriptor, err error) error {
+	if manifest.KindOf(err) != manifest.KindInternal {
+		return err
+	}
+	return manifest.Fail(manifest.KindIntegrity, "read", "blob %s: %w", d.Digest, err)
+}
+
+func (r *reading) readChunk(ctx context.Context, d manifest.Descriptor, index int, blob io.Reader) error {
+	size := manifest.ChunkLen(d.Size, index)
+	buf, err := r.buffer(ctx)
+	if err != nil {
+		return err
+	}
+	buf = buf[:size]
+	if _, err := io.ReadFull(blob, buf); err != nil {
+		return sourceFailure(d, err)
+	}
+	return r.pass(ctx, &piece{body: buf, dense: dense(d.MediaType), put: wire.Put{Digest: d.Digest, Index: index, Raw: size, Model: r.isFile(d.Digest)}})
+}
+
+// dense reports whether a blob of this media type is compressed already.
+func dense(mediaType string) bool {
+	return strings.HasSuffix(mediaType, "gzip") || strings.HasSuffix(mediaType, "zstd")
+}
