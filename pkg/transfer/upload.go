@@ -51,11 +51,15 @@ func newUpload(s *SSH, control *channel, p manifest.Plan, src Source, ev manifes
 		u.free <- nil
 	}
 	u.fleet = newFleet(u)
-	u.pace.near = s.limit == nil && s.near()
+	u.pace.near = s.limit == nil && p.Sizes.Send >= longUpload && s.near()
 	u.total.Store(p.Sizes.Send + p.Sizes.Staged)
 	u.delivered.Store(p.Sizes.Staged)
 	return u
 }
+
+// longUpload is from how many bytes on it is felt what compressing takes from an engine that shares the processors. Whoever
+// pushes less finds the same few bytes on the wire, wherever the host is.
+const longUpload = 128 << 20
 
 // near reports whether the host is this very machine, reached without a detour: a line that is emulated on it has a round
 // trip.
