@@ -145,3 +145,10 @@ func (k testKey) writePrivate(t testing.TB, dir, name, passphrase string) string
 }
 
 func armorOf(key ssh.PublicKey) string { return string(ssh.MarshalAuthorizedKey(key)) }
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	must(t, err)
+	return data
+}

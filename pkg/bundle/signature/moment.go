@@ -12,11 +12,13 @@ import (
 var momentForms = map[int]string{8: "20060102", 12: "200601021504", 14: "20060102150405"}
 
 // ParseTime reads a time as allowed_signers and ssh-keygen -O verify-time have it: YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS,
-// in this machine's time zone unless a Z follows, which makes it UTC.
+// in this machine's time zone unless Z or UTC follows, which makes it UTC. Days that no month has are an error.
 func ParseTime(s string) (time.Time, error) {
 	zone, digits := time.Local, s
-	if rest, utc := strings.CutSuffix(strings.ToUpper(s), "Z"); utc {
-		zone, digits = time.UTC, rest
+	for _, suffix := range []string{"Z", "UTC"} {
+		if rest, ok := strings.CutSuffix(strings.ToUpper(s), suffix); ok {
+			zone, digits = time.UTC, rest
+		}
 	}
 	t, err := time.ParseInLocation(momentForms[len(digits)], digits, zone)
 	if err != nil || t.Unix() <= 0 || digits == "" {

@@ -134,8 +134,8 @@ const hintKeys = "name the file of a private key (or of its public half, when ss
 // withCertificate returns the certificate for key among certs, else key.
 func withCertificate(key ssh.PublicKey, certs []ssh.PublicKey) ssh.PublicKey {
 	for _, c := range certs {
-		if key != nil && c != key && sshkey.Same(sshkey.Plain(c), key) {
-			return c
+		if cert, ok := c.(*ssh.Certificate); ok && sshkey.Same(cert.Key, key) {
+			return cert
 		}
 	}
 	return key

@@ -100,6 +100,8 @@ func plainCases() []knownCase {
 		{name: "accept-new to none", config: "UserKnownHostsFile none\nStrictHostKeyChecking accept-new", known: func(*server, keyPair) string { return "" },
 			differ: "ssh accepts no new key when it has no file for it, only /dev/null"},
 		{name: "revoked keys file", config: "RevokedHostKeys KNOWN.keys", known: func(s *server, _ keyPair) string { return known(s.bracketed(), s.host["ed25519"]) }, want: manifest.KindHostKey},
+		{name: "revoked keys file, binary", config: "RevokedHostKeys KRLS/host", known: func(s *server, _ keyPair) string { return known(s.bracketed(), s.host["ed25519"]) }, want: manifest.KindHostKey},
+		{name: "revoked keys file, binary, of another key", config: "RevokedHostKeys KRLS/other", known: func(s *server, _ keyPair) string { return known(s.bracketed(), s.host["ed25519"]) }},
 		{name: "revoked keys file missing", config: "RevokedHostKeys /nonexistent/keys", known: func(s *server, _ keyPair) string { return known(s.bracketed(), s.host["ed25519"]) }, want: manifest.KindHostKey},
 	}
 }
@@ -148,13 +150,14 @@ func TestHostCertificatesAsSSH(t *testing.T) {
 func runKnownCases(t *testing.T, s *server, cases []knownCase) {
 	realSSH, err := exec.LookPath("ssh")
 	other := newKey(t, t.TempDir(), "other", "ed25519", "")
+	lists := revocationLists(t, map[string]keyPair{"host": s.host["ed25519"], "other": other})
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			try := func() string {
 				config, file := s.setup(t, "", c.known(s, other))
 				text, _ := os.ReadFile(config)
 				write(t, file+".keys", s.host["ed25519"].line()+"\n")
-				write(t, config, strings.ReplaceAll(c.config, "KNOWN", file)+"\n"+string(text))
+				write(t, config, strings.NewReplacer("KNOWN", file, "KRLS", lists).Replace(c.config)+"\n"+string(text))
 				return config
 			}
 			want := c.want == ""
@@ -187,6 +190,19 @@ func checkKind(t *testing.T, err error, want manifest.Kind) {
 		}
 		t.Logf("%v\n\t→ %s", f, f.Hint)
 	}
+}
+
+// revocationLists makes a folder with a binary list for each key.
+func revocationLists(t *testing.T, keys map[string]keyPair) string {
+	dir := t.TempDir()
+	for name, key := range keys {
+		list := filepath.Join(dir, name)
+		write(t, list+".keys", key.line()+"\n")
+		if out, err := exec.Command("ssh-keygen", "-q", "-k", "-f", list, list+".keys").CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen -k: %v\n%s", err, out)
+		}
+	}
+	return dir
 }
 
 func TestAcceptNewRecordsOneLine(t *testing.T) {
