@@ -40,8 +40,8 @@ func strayOf[V any](blobs map[key]V, reached func(key) bool) string {
 	return ""
 }
 
-// readAll reads a whole section of at most limit bytes; name is for people.
-func readAll(s section, name string, limit int64) ([]byte, error) {
+// readWhole reads a whole section of at most limit bytes; name is for people.
+func readWhole(s section, name string, limit int64) ([]byte, error) {
 	if s.Size() > limit {
 		return nil, malformed("%s has %s, at most %s are allowed", name, manifest.FormatBytes(s.Size()), manifest.FormatBytes(limit))
 	}

@@ -138,5 +138,5 @@ func document(in container, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer s.Close()
-	return readAll(s, name, limit)
+	return readWhole(s, name, limit)
 }

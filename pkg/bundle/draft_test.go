@@ -64,7 +64,7 @@ func (m *draft) image(ref string, layers ...[]byte) *manifest.Descriptor {
 	man := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
 	var diffIDs, sizes, paths []string
 	for _, l := range layers {
-		d := m.blob(ocispec.MediaTypeImageLayerGzip, gzipOf(l))
+		d := m.blob(ocispec.MediaTypeImageLayerGzip, zipped(l))
 		man.Layers = append(man.Layers, d)
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.FromBytes(l))
 		diffIDs, sizes = append(diffIDs, string(digest.FromBytes(l))), append(sizes, fmt.Sprint(len(l)))
@@ -236,8 +236,8 @@ func (a draftFiles) folder(t testing.TB) string {
 	return dir
 }
 
-// partsOf cuts data into parts of n bytes in a folder and returns the path that they were cut from.
-func partsOf(t testing.TB, data []byte, n int) string {
+// cutUp cuts data into parts of n bytes in a folder and returns the path that they were cut from.
+func cutUp(t testing.TB, data []byte, n int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "release.tar")
 	list := map[string]any{"size": len(data), "index": indexOf(t, data)}
@@ -297,7 +297,7 @@ func noiseOf(seed uint64, n int) []byte {
 	return data
 }
 
-func gzipOf(data []byte) []byte {
+func zipped(data []byte) []byte {
 	var buf bytes.Buffer
 	w := gzip.NewWriter(&buf)
 	w.Write(data)

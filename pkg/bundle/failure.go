@@ -3,6 +3,7 @@ package bundle
 import (
 	"context"
 	"errors"
+	"io/fs"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
@@ -38,11 +39,19 @@ func stopped(ctx context.Context) error {
 }
 
 // inBundle says which bundle a failure is about. What package manifest says of a model's names is, here, a bundle that nobody
-// should have made.
+// should have made. Nil stays nil.
 func inBundle(err error, path string) error {
 	var f *manifest.Failure
-	if !errors.As(err, &f) {
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &f):
+	case errors.Is(err, fs.ErrPermission):
+		f = manifest.Fail(manifest.KindPermission, "", "%w", err)
+	case errors.Is(err, fs.ErrNotExist):
+		f = manifest.Fail(manifest.KindNotFound, "", "%w", err)
+	default:
+		f = unreadable(err)
 	}
 	g := *f
 	g.Step = stepRead + " " + path

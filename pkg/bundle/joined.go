@@ -28,7 +28,7 @@ func openParts(ctx context.Context, path string) (container, Form, error) {
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, "", manifest.Fail(manifest.KindNotFound, stepRead, "%w", err)
+		return nil, "", err
 	}
 	defer root.Close()
 	list, err := listParts(root, file)

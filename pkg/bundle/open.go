@@ -25,7 +25,8 @@ type Bundle struct {
 	images           []manifest.Image
 	models           []manifest.Model
 	lacking          []manifest.Digest
-	sizes            map[key]int64 // of every blob that it names
+	sizes            map[key]int64       // of every blob that it names
+	chosen           *manifest.Artifacts // by Select; nil means everything
 }
 
 // Form says how a bundle is stored.
@@ -71,7 +72,7 @@ func openContainer(ctx context.Context, path string) (container, Form, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return openParts(ctx, path)
 	case err != nil:
-		return nil, "", manifest.Fail(manifest.KindNotFound, stepRead, "%w", err)
+		return nil, "", err
 	case info.IsDir():
 		if !hasAny(path, layoutFile, indexFile) {
 			return openParts(ctx, path)
@@ -85,7 +86,7 @@ func openContainer(ctx context.Context, path string) (container, Form, error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, "", manifest.Fail(manifest.KindNotFound, stepRead, "%w", err)
+		return nil, "", err
 	}
 	advise(f)
 	in, err := indexTar(ctx, &openFile{File: f, size: info.Size()})

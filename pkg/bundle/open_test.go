@@ -2,12 +2,15 @@ package bundle
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -27,14 +30,14 @@ func TestOpen(t *testing.T) {
 		"tar, padded":      {savedFile(t, append(bytes.Clone(whole), make([]byte, 10240)...)), FormTar},
 		"tar, other name":  {filepath.Join(filepath.Dir(savedFile(t, whole)), "release.tar"), FormTar},
 		"folder":           {m.entries().folder(t), FormFolder},
-		"parts":            {partsOf(t, whole, 3000), FormParts},
-		"parts, the list":  {partsOf(t, whole, 3000) + ".parts.json", FormParts},
-		"parts, the first": {partsOf(t, whole, 3000) + ".001", FormParts},
-		"parts, any":       {partsOf(t, whole, 3000) + ".003", FormParts},
-		"parts, a folder":  {filepath.Dir(partsOf(t, whole, 3000)), FormParts},
-		"parts, tiny":      {partsOf(t, whole, 97), FormParts},
-		"parts, one":       {partsOf(t, whole, 1<<20), FormParts},
-		"parts, no list":   {withoutList(t, partsOf(t, whole, 3000)), FormParts},
+		"parts":            {cutUp(t, whole, 3000), FormParts},
+		"parts, the list":  {cutUp(t, whole, 3000) + ".parts.json", FormParts},
+		"parts, the first": {cutUp(t, whole, 3000) + ".001", FormParts},
+		"parts, any":       {cutUp(t, whole, 3000) + ".003", FormParts},
+		"parts, a folder":  {filepath.Dir(cutUp(t, whole, 3000)), FormParts},
+		"parts, tiny":      {cutUp(t, whole, 97), FormParts},
+		"parts, one":       {cutUp(t, whole, 1<<20), FormParts},
+		"parts, no list":   {withoutList(t, cutUp(t, whole, 3000)), FormParts},
 	}
 	for name, c := range forms {
 		t.Run(name, func(t *testing.T) {
@@ -51,6 +54,142 @@ func TestOpen(t *testing.T) {
 			}
 			isRelease(t, b, m)
 		})
+	}
+}
+
+// TestSpool reads the release from a stream, into a folder that goes when it is closed.
+func TestSpool(t *testing.T) {
+	m := draftRelease()
+	dir := t.TempDir()
+	for name, r := range map[string]io.Reader{
+		"at once":     bytes.NewReader(m.tar(t)),
+		"in pieces":   iotest.OneByteReader(bytes.NewReader(m.tar(t))),
+		"halves":      iotest.HalfReader(bytes.NewReader(m.tar(t))),
+		"end at once": iotest.DataErrReader(bytes.NewReader(m.tar(t))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var kept int64
+			b, err := Spool(t.Context(), r, dir, OpenOptions{Events: func(e manifest.Event) { kept = max(kept, e.Done) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			isRelease(t, b, m)
+			if b.form != FormStream || kept == 0 {
+				t.Errorf("it is %s, %d bytes were told", b.form, kept)
+			}
+			info, err := os.Stat(b.in.(*spool).dir)
+			if err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("the folder is %v, %v", info, err)
+			}
+			for range 2 {
+				if err := b.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			if left := tree(t, dir); len(left) != 1 {
+				t.Errorf("it left %v", left)
+			}
+		})
+	}
+}
+
+// TestSpoolStops sees that nothing stays of a stream that breaks off.
+func TestSpoolStops(t *testing.T) {
+	whole := draftRelease().tar(t)
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		from io.Reader
+		dir  string
+		kind manifest.Kind
+	}{
+		"it fails":     {t.Context(), io.MultiReader(bytes.NewReader(whole[:9000]), iotest.ErrReader(errors.New("broken"))), t.TempDir(), manifest.KindIntegrity},
+		"it ends":      {t.Context(), bytes.NewReader(whole[:9000]), t.TempDir(), manifest.KindIntegrity},
+		"nobody waits": {stopped, bytes.NewReader(whole), t.TempDir(), manifest.KindInterrupted},
+		"no folder":    {t.Context(), bytes.NewReader(whole), filepath.Join(t.TempDir(), "none"), manifest.KindPermission},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := Spool(c.ctx, c.from, c.dir, OpenOptions{}); manifest.KindOf(err) != c.kind {
+				t.Errorf("%s: %v, want %s", manifest.KindOf(err), err, c.kind)
+			}
+			if _, err := os.Stat(c.dir); err == nil && len(tree(t, c.dir)) != 1 {
+				t.Errorf("it left %v", tree(t, c.dir))
+			}
+		})
+	}
+}
+
+func TestDifferential(t *testing.T) {
+	m := draftRelease()
+	base, weights := m.layer(0, 0), digest.FromBytes(noiseOf(5, 3000))
+	m.differential(base.Digest, weights)
+	b, err := Open(t.Context(), savedFile(t, m.tar(t)), OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	a, err := b.Artifacts(t.Context(), manifest.Platform{})
+	if err != nil || !slices.Equal(a.Lacking, []manifest.Digest{base.Digest, weights}) {
+		t.Errorf("it lacks %v, %v", a.Lacking, err)
+	}
+	c := b.Contents()
+	if c.Lacking != 2 || c.LackingSize != base.Size+3000 || !c.Images[1].Layers[0].Lacking || c.Images[1].Layers[1].Lacking || !c.Models[0].Files[0].Lacking {
+		t.Errorf("its contents are %+v", c)
+	}
+	if c.Base != digest.FromString("base") || c.BaseName != "release-1.tar" {
+		t.Errorf("its base is %s, %s", c.Base, c.BaseName)
+	}
+	if _, err := readBlob(t, b, base.Digest, 0); manifest.KindOf(err) != manifest.KindNotFound {
+		t.Errorf("a blob that is left out gives %v", err)
+	}
+	if err := b.Verify(t.Context(), nil, nil); err != nil {
+		t.Error(err)
+	}
+	if err := b.Select("model=whole"); err != nil {
+		t.Fatal(err)
+	}
+	if a, _ := b.Artifacts(t.Context(), manifest.Platform{}); len(a.Lacking) != 0 {
+		t.Errorf("what is selected lacks %v", a.Lacking)
+	}
+}
+
+func TestSelect(t *testing.T) {
+	b, err := Open(t.Context(), savedFile(t, draftRelease().tar(t)), OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for only, want := range map[string]string{
+		"":                                 "app_livertumor:1.2.3 viewer:latest segmentation whole",
+		"image=viewer":                     "viewer:latest",
+		"image=docker.io/library/viewer":   "viewer:latest",
+		"image=viewer:latest model=whole":  "viewer:latest whole",
+		"image=viewer image=viewer:latest": "viewer:latest",
+		"model=whole":                      "whole",
+		"image=viewer:2":                   "not-found",
+		"image=../x":                       "not-found",
+		"model=WHOLE":                      "not-found",
+		"model=":                           "not-found",
+		"viewer":                           "usage",
+		"layer=viewer":                     "usage",
+	} {
+		err := b.Select(strings.Fields(only)...)
+		got := string(manifest.KindOf(err))
+		if err == nil {
+			a, _ := b.Artifacts(t.Context(), manifest.Platform{})
+			var names []string
+			for _, i := range a.Images {
+				names = append(names, i.Ref)
+			}
+			for _, m := range a.Models {
+				names = append(names, m.Name)
+			}
+			got = strings.Join(names, " ")
+		}
+		if got != want {
+			t.Errorf("%q leaves %q, want %q (%v)", only, got, want, err)
+		}
 	}
 }
 

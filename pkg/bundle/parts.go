@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -151,20 +150,17 @@ func onlyParts(dir string) (string, error) {
 
 // listParts reads the list of parts of file. Without one, the parts are those that are there and their digests empty.
 func listParts(root *os.Root, file string) (partsDocument, error) {
-	f, err := root.Open(file + partsSuffix)
+	f, err := (&folder{root: root}).open(file + partsSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
 		return countedParts(root, file), nil
 	}
 	if err != nil {
-		return partsDocument{}, unreadable(err)
+		return partsDocument{}, err
 	}
 	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxPartsDocument+1))
+	raw, err := readWhole(f, file+partsSuffix, maxPartsDocument)
 	if err != nil {
-		return partsDocument{}, unreadable(err)
-	}
-	if len(raw) > maxPartsDocument {
-		return partsDocument{}, malformed("%s%s is too large", file, partsSuffix)
+		return partsDocument{}, err
 	}
 	return parseParts(raw)
 }

@@ -13,6 +13,9 @@ import (
 // one. Signer and Key of the provenance are for who has checked the signature.
 func (b *Bundle) Artifacts(context.Context, manifest.Platform) (manifest.Artifacts, error) {
 	a := manifest.Artifacts{Images: b.images, Models: b.models, Lacking: b.lacking}
+	if b.chosen != nil {
+		a = *b.chosen
+	}
 	a.Provenance = &manifest.Provenance{
 		Bundle: b.Digest(), Application: b.doc.Annotations[AnnotationApplication], Version: b.doc.Annotations[AnnotationVersion],
 		Created: b.created,

@@ -78,7 +78,7 @@ func (r *reading) document(d manifest.Descriptor, what string) ([]byte, error) {
 		return nil, err
 	}
 	defer s.Close()
-	raw, err := readAll(s, what, d.Size)
+	raw, err := readWhole(s, what, d.Size)
 	if err != nil {
 		return nil, err
 	}

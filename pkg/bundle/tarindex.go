@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -102,6 +103,11 @@ func (w *tarWalk) walk(ctx context.Context, visit func(name string, size, offset
 		if isZero(block) {
 			return w.end(block)
 		}
+		if n == 0 {
+			if err := checkStart(block); err != nil {
+				return err
+			}
+		}
 		h, err := parseHeader(block)
 		if err == nil {
 			err = w.admit(h, n)
@@ -117,6 +123,18 @@ func (w *tarWalk) walk(ctx context.Context, visit func(name string, size, offset
 			return err
 		}
 	}
+}
+
+// compressions are how files begin that somebody compressed on the way, and the command that undoes it.
+var compressions = map[string]string{"\x1f\x8b": "gzip", "\x28\xb5\x2f\xfd": "zstd", "\xfd7zXZ\x00": "xz", "BZh": "bzip2"}
+
+func checkStart(block []byte) error {
+	for magic, by := range compressions {
+		if bytes.HasPrefix(block, []byte(magic)) {
+			return malformed("it is compressed with %s", by).Advise("undo that: %s -d FILE", by)
+		}
+	}
+	return nil
 }
 
 // admit decides whether an entry may stand where it stands.
@@ -210,7 +228,7 @@ func (w *tarWalk) located(err error, at int64) error {
 		return err
 	}
 	where := ""
-	if w.part != nil {
+	if w.part != nil && w.part(at) != "" {
 		where = " of " + w.part(at)
 	}
 	g := manifest.Fail(f.Kind, f.Step, "%w (at byte %d%s)", f.Err, at, where)

@@ -10,6 +10,7 @@ const (
 	StepInventory Step = "inventory"
 	StepPlan      Step = "plan"
 	StepWait      Step = "wait"   // for a lock
+	StepSpool     Step = "spool"  // keep a bundle that comes as a stream
 	StepVerify    Step = "verify" // a bundle
 	StepSend      Step = "send"
 	StepLoad      Step = "load"
