@@ -143,6 +143,19 @@ func (c *Cache) Keep(f *os.File, d manifest.Digest) error {
 	return nil
 }
 
+// Finish closes the complete file f of Temp, whose bytes have the digest d, and gives it its final name.
+func (c *Cache) Finish(f *os.File, d manifest.Digest) error {
+	kept := c.Keep(f, d)
+	err := f.Close()
+	if err == nil && kept != nil {
+		kept = c.Keep(f, d) // Windows renames only what is closed
+	}
+	if err = errors.Join(err, kept); err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
 // Drop removes a blob that is not what its name says.
 func (c *Cache) Drop(d manifest.Digest) { os.Remove(c.Path(d)) }
 

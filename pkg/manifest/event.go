@@ -9,8 +9,10 @@ const (
 	StepAgent     Step = "agent"
 	StepInventory Step = "inventory"
 	StepPlan      Step = "plan"
-	StepWait      Step = "wait"   // for a lock
-	StepVerify    Step = "verify" // a bundle
+	StepWait      Step = "wait"     // for a lock
+	StepCompress  Step = "compress" // layers, for a bundle
+	StepWrite     Step = "write"    // a bundle
+	StepVerify    Step = "verify"   // a bundle
 	StepSend      Step = "send"
 	StepLoad      Step = "load"
 	StepProve     Step = "prove"
