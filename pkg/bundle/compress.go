@@ -31,7 +31,7 @@ const packFormat = "1"
 // on the size of the blocks and not on the number of processors.
 const (
 	gzipBlock = 1 << 20
-	gzipLevel = 6
+	gzipLevel = 5 // of programs 1 % larger than by level 6, in 4/5 of the time
 	maxBlocks = 8 // in work at once: each takes some 4 MiB
 )
 

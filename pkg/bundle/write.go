@@ -41,7 +41,7 @@ type WriteOptions struct {
 	WorkDir string
 	// Verify says whether the bundle is read back from the medium.
 	Verify Verify
-	// DryRun does all but write: layers are compressed, and Written says what there would be.
+	// DryRun does all but sign and write: layers are compressed, and Written says what there would be.
 	DryRun bool
 	// Events hears how far it has come; nil is silent.
 	Events manifest.Events

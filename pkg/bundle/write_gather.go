@@ -138,11 +138,15 @@ func (r *release) document(ctx context.Context, images []packedImage, models []c
 			return err
 		}
 	}
-	return r.sign(ctx, o)
+	if err := r.sign(ctx, o); err != nil {
+		return err
+	}
+	r.written.Size = r.size(o)
+	return nil
 }
 
 func (r *release) sign(ctx context.Context, o WriteOptions) (err error) {
-	if o.Sign == nil {
+	if o.Sign == nil || o.DryRun {
 		return nil
 	}
 	if r.signature, err = o.Sign(ctx, r.index); err != nil {

@@ -42,7 +42,7 @@ func (s *memorySource) Open(_ context.Context, d manifest.Descriptor, offset int
 		return nil, manifest.Fail(manifest.KindNotFound, "read blob", "%s", d.Digest)
 	}
 	s.opened[d.Digest]++
-	return memoryBlob{bytes.NewReader(raw[offset:]), int64(len(raw))}, nil
+	return memoryBlob{bytes.NewReader(raw[min(offset, int64(len(raw))):]), int64(len(raw))}, nil
 }
 
 type memoryBlob struct {

@@ -3,6 +3,7 @@ package bundle
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"strings"
 
@@ -52,5 +53,8 @@ func readAt(ctx context.Context, src Source, d manifest.Descriptor, offset, n in
 	defer r.Close()
 	raw := make([]byte, n)
 	_, err = io.ReadFull(r, raw)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, manifest.Fail(manifest.KindIntegrity, "write bundle", "blob %s is shorter than its %d bytes", d.Digest, d.Size)
+	}
 	return raw, err
 }

@@ -99,16 +99,30 @@ func (s *tarStore) publishParts() ([]string, int64, error) {
 	return append(paths, list), doc.Size + int64(len(raw)) + 1, os.Rename(beside, list)
 }
 
+// size is the size in bytes of the release in the form that o asks for, without the list of parts.
+func (r *release) size(o WriteOptions) int64 {
+	if !o.Folder {
+		return r.tarSize()
+	}
+	var n int64
+	r.each(func(size int64) { n += size })
+	return n
+}
+
 // tarSize is the size in bytes of the release as a tar.
 func (r *release) tarSize() int64 {
-	entry := func(size int64) int64 { return tarBlock + (size+tarBlock-1)/tarBlock*tarBlock }
-	docs, _ := r.documents()
 	n := int64(2 * tarBlock)
+	r.each(func(size int64) { n += tarBlock + (size+tarBlock-1)/tarBlock*tarBlock })
+	return n
+}
+
+// each tells the size of each file of the release.
+func (r *release) each(tell func(size int64)) {
+	docs, _ := r.documents() // write meets the same error
 	for _, d := range docs {
-		n += entry(int64(len(d.raw)))
+		tell(int64(len(d.raw)))
 	}
 	for _, b := range r.blobs {
-		n += entry(b.Size)
+		tell(b.Size)
 	}
-	return n
 }
