@@ -83,7 +83,7 @@ func TestCompressionRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := readAll(t, r); !bytes.Equal(got, raw) {
+		if got := allOf(t, r); !bytes.Equal(got, raw) {
 			t.Errorf("zstd: %d bytes came back as %d", len(raw), len(got))
 		}
 		r.Close()
@@ -96,10 +96,10 @@ func gunzip(t testing.TB, raw []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return readAll(t, r)
+	return allOf(t, r)
 }
 
-func readAll(t testing.TB, r io.Reader) []byte {
+func allOf(t testing.TB, r io.Reader) []byte {
 	t.Helper()
 	raw, err := io.ReadAll(r)
 	if err != nil {

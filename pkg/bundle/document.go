@@ -25,10 +25,6 @@ const (
 	blobFolder    = "blobs/sha256/"
 )
 
-// maxDocument is how many bytes index.json, a manifest or a configuration may have. A model of 40,000 files has a manifest
-// of about 10 MB.
-const maxDocument = 32 << 20
-
 // SignatureNamespace is the SSHSIG namespace of bundles, so that a signature made for something else does not count.
 const SignatureNamespace = "clara-push-bundle"
 

@@ -37,14 +37,14 @@ func composeModel(m manifest.Model) (config, raw []byte, err error) {
 			MediaType: fileType(f.Path), Digest: f.Digest, Size: f.Size, Annotations: map[string]string{AnnotationFilePath: f.Path},
 		})
 	}
-	if config, err = encode(c); err != nil {
+	if config, err = encode(c, maxDocument); err != nil {
 		return nil, nil, err
 	}
 	doc.Config = describe(ModelConfigType, config)
 	if doc.Annotations, err = modelAnnotations(m); err != nil {
 		return nil, nil, err
 	}
-	raw, err = encode(doc)
+	raw, err = encode(doc, maxDocument)
 	return config, raw, err
 }
 
@@ -61,7 +61,7 @@ func modelAnnotations(m manifest.Model) (map[string]string, error) {
 		if len(list) == 0 {
 			continue
 		}
-		raw, err := encode(list)
+		raw, err := encode(list, maxDocument)
 		if err != nil {
 			return nil, err
 		}

@@ -14,15 +14,15 @@ import (
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
-// encode writes a document. encoding/json sorts the keys of maps, so the same value gives the same bytes.
-func encode(v any) ([]byte, error) {
+// encode writes a document of at most limit bytes. encoding/json sorts the keys of maps, so the same value gives the same bytes.
+func encode(v any, limit int64) ([]byte, error) {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return nil, manifest.Fail(manifest.KindInternal, "write bundle", "%w", err)
 	}
-	if len(raw) > maxDocument {
+	if int64(len(raw)) > limit {
 		return nil, manifest.Fail(manifest.KindUsage, "write bundle", "a document of it would have %s, at most %s are allowed",
-			manifest.FormatBytes(int64(len(raw))), manifest.FormatBytes(maxDocument)).Advise("make several bundles")
+			manifest.FormatBytes(int64(len(raw))), manifest.FormatBytes(limit)).Advise("make several bundles")
 	}
 	return raw, nil
 }
@@ -30,13 +30,6 @@ func encode(v any) ([]byte, error) {
 // describe is the descriptor of a document.
 func describe(mediaType string, raw []byte) manifest.Descriptor {
 	return manifest.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
-}
-
-// blobPath is where a blob lies in a layout. The digest must have passed CheckDigest.
-func blobPath(d manifest.Digest) string { return blobFolder + d.Encoded() }
-
-func layoutDocument() ([]byte, error) {
-	return encode(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
 }
 
 // indexAnnotations are those of index.json itself.
@@ -65,7 +58,7 @@ func composeIndex(entries []manifest.Descriptor, o WriteOptions) ([]byte, error)
 	return encode(ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, ArtifactType: IndexType,
 		Manifests: entries, Annotations: indexAnnotations(o),
-	})
+	}, maxIndex)
 }
 
 // imageEntry describes img in index.json. Only in a full bundle does it bear the names that engines go by.
@@ -99,21 +92,7 @@ func modelEntry(name string, m manifest.Descriptor) manifest.Descriptor {
 	return m
 }
 
-// dockerImage is one entry of Docker's manifest.json.
-type dockerImage struct {
-	Config   string
-	RepoTags []string
-	Layers   []string
-}
-
-// deriveDocker writes the manifest.json that belongs to images, in the order of index.json.
-func deriveDocker(images []manifest.Image) ([]byte, error) {
-	all := make([]dockerImage, len(images))
-	for n, img := range images {
-		all[n] = dockerImage{Config: blobPath(img.Config.Digest), RepoTags: []string{img.Ref}, Layers: make([]string, len(img.Layers))}
-		for i, l := range img.Layers {
-			all[n].Layers[i] = blobPath(l.Digest)
-		}
-	}
-	return encode(all)
+// composeLayout writes the oci-layout that belongs to index.
+func composeLayout(index []byte) ([]byte, error) {
+	return encode(layout{Version: ocispec.ImageLayoutVersion, Index: digest.FromBytes(index)}, maxLayout)
 }

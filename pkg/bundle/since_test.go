@@ -136,7 +136,7 @@ func TestFor(t *testing.T) {
 		"no engine": {manifest.Inventory{Repository: &manifest.Repository{Models: []manifest.HostModel{live}}}, 2, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			raw := mustJSON(c.inv)
+			raw := jsonOf(c.inv)
 			base, err := For(raw, "gpu01")
 			if err != nil {
 				t.Fatal(err)
@@ -182,7 +182,7 @@ func TestForRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := For(mustJSON(good), "host"); err != nil {
+	if _, err := For(jsonOf(good), "host"); err != nil {
 		t.Errorf("a good one: %v", err)
 	}
 }

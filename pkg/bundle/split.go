@@ -15,27 +15,6 @@ import (
 
 // A split bundle is the tar cut into FILE.001, FILE.002, …: cat joins them. FILE.parts.json lists them; it is written last, so
 // parts without it are no bundle.
-const partsSuffix = ".parts.json"
-
-// maxParts is the most parts that three digits number, so that their names sort as they follow.
-const maxParts = 999
-
-// partsDocument is FILE.parts.json. It helps to find and to name parts that are missing or damaged; what the bundle is,
-// index.json alone says.
-type partsDocument struct {
-	Size  int64           `json:"size"`  // bytes of all parts
-	Index manifest.Digest `json:"index"` // of the bundle's index.json
-	Parts []part          `json:"parts"` // in order
-}
-
-type part struct {
-	Name   string          `json:"name"` // without a folder
-	Size   int64           `json:"size"`
-	Digest manifest.Digest `json:"digest"`
-}
-
-// partName is the path of part number n, counted from 0, of the bundle at path.
-func partName(path string, n int) string { return fmt.Sprintf("%s.%03d", path, n+1) }
 
 // countParts is how many parts of at most limit bytes a bundle of size bytes has.
 func countParts(size, limit int64) (int64, error) {

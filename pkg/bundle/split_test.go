@@ -24,7 +24,7 @@ func TestSplit(t *testing.T) {
 				t.Fatal(err)
 			}
 			count := int((int64(len(whole)) + limit - 1) / limit)
-			doc, raw := partsOf(t, to)
+			doc, raw := writtenParts(t, to)
 			if len(doc.Parts) != count || len(w.Paths) != count+1 || w.Paths[count] != to+".parts.json" {
 				t.Fatalf("%d parts, %v; want %d", len(doc.Parts), w.Paths, count)
 			}
@@ -41,7 +41,7 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-func partsOf(t testing.TB, to string) (partsDocument, []byte) {
+func writtenParts(t testing.TB, to string) (partsDocument, []byte) {
 	t.Helper()
 	raw, err := os.ReadFile(to + ".parts.json")
 	if err != nil {
@@ -81,7 +81,7 @@ func TestSplitAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	doc, _ := partsOf(t, to)
+	doc, _ := writtenParts(t, to)
 	joinedParts(t, to, doc)
 	if left, _ := os.ReadDir(filepath.Dir(to)); len(left) != len(doc.Parts)+1 {
 		t.Errorf("in the folder: %v", left)

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"context"
+	"path/filepath"
 	"time"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -120,10 +121,23 @@ func Write(ctx context.Context, src Source, to string, o WriteOptions) (Written,
 
 // complete checks the options and fills in what follows from others.
 func (o *WriteOptions) complete(to string) error {
+	o.Folder = o.Folder || meansFolder(to)
+	if err := o.check(to); err != nil {
+		return err
+	}
+	if o.Sign != nil && o.Created.IsZero() {
+		o.Created = time.Now()
+	}
+	if !o.Created.IsZero() {
+		o.Created = time.Unix(max(0, o.Created.Unix()), 0).UTC()
+	}
+	return nil
+}
+
+func (o *WriteOptions) check(to string) error {
 	usage := func(format string, args ...any) error {
 		return manifest.Fail(manifest.KindUsage, "write bundle", format, args...)
 	}
-	o.Folder = o.Folder || meansFolder(to)
 	switch {
 	case to == "":
 		return usage("no file is named")
@@ -131,16 +145,29 @@ func (o *WriteOptions) complete(to string) error {
 		return usage("a folder cannot be split")
 	case o.Split < 0:
 		return usage("parts of %d bytes cannot be", o.Split)
+	case o.Split > 0 && !isPlainName(filepath.Base(to)):
+		return usage("the parts of %q would have names that not every system takes", filepath.Base(to))
 	case o.Compression != Gzip && o.Compression != Zstd && o.Compression != None:
 		return usage("%q is no compression", o.Compression)
 	case o.Recompress && o.Compression != Gzip:
 		return usage("to recompress means gzip, not %s", o.Compression)
 	}
-	if o.Sign != nil && o.Created.IsZero() {
-		o.Created = time.Now()
+	texts := []string{o.Application, o.Version, o.Tool}
+	if o.Base != nil {
+		texts = append(texts, o.Base.Name)
 	}
-	if !o.Created.IsZero() {
-		o.Created = time.Unix(max(0, o.Created.Unix()), 0).UTC()
+	for _, text := range texts {
+		if err := checkText(text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkText sees that a name which people gave can stand in index.json.
+func checkText(s string) error {
+	if len(s) > maxText || s != manifest.Plain(s) {
+		return manifest.Fail(manifest.KindUsage, "write bundle", "%.100q is no text of at most %d bytes without control characters", s, maxText)
 	}
 	return nil
 }

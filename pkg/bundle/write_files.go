@@ -11,24 +11,24 @@ import (
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
-// document is a file of a bundle that is no blob.
-type document struct {
+// plainFile is a file of a bundle that is no blob.
+type plainFile struct {
 	name string
 	raw  []byte
 }
 
 // documents are the files before the blobs, in the order of the format.
-func (r *release) documents() ([]document, error) {
-	layout, err := layoutDocument()
+func (r *release) documents() ([]plainFile, error) {
+	layout, err := composeLayout(r.index)
 	if err != nil {
 		return nil, err
 	}
-	all := []document{{layoutFile, layout}, {indexFile, r.index}}
+	all := []plainFile{{layoutFile, layout}, {indexFile, r.index}}
 	if len(r.signature) > 0 {
-		all = append(all, document{signatureFile, r.signature})
+		all = append(all, plainFile{signatureFile, r.signature})
 	}
 	if len(r.docker) > 0 {
-		all = append(all, document{dockerFile, r.docker})
+		all = append(all, plainFile{dockerFile, r.docker})
 	}
 	return all, nil
 }
@@ -49,7 +49,7 @@ func (r *release) write(ctx context.Context, out *output, events manifest.Events
 			return writeFailure(out.to, err)
 		}
 	}
-	buf := make([]byte, copyBuffer)
+	buf := make([]byte, readBuffer)
 	for _, b := range r.blobs {
 		fill := func(w io.Writer) error { return b.copy(ctx, w, buf, p) }
 		if err := out.store.put(blobPath(b.Digest), b.Descriptor, fill); err != nil {

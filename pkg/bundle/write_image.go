@@ -67,6 +67,9 @@ func packImage(ctx context.Context, src Source, p *packer, img manifest.Image, o
 		return i, about(img.Ref, err)
 	}
 	i.Config.Size = int64(len(i.config))
+	if err := i.agree(); err != nil {
+		return i, about(img.Ref, err)
+	}
 	if i.composed {
 		i.former = img.Manifest.Digest
 		i.manifest, i.Manifest, err = compose(i.Image)
@@ -77,6 +80,20 @@ func packImage(ctx context.Context, src Source, p *packer, img manifest.Image, o
 	}
 	i.warnings = append(i.zstdWarning(), i.formerWarning(o)...)
 	return i, about(img.Ref, err)
+}
+
+// agree sees that the configuration is that of the layers, and takes the platform from it: engines tell that in words of
+// their own.
+func (i *packedImage) agree() error {
+	c, err := manifest.ParseConfig(i.config)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(c.RootFS.DiffIDs, i.DiffIDs()) {
+		return manifest.Fail(manifest.KindIntegrity, "write bundle", "the configuration %s names other layers than the source", i.Config.Digest)
+	}
+	i.Platform = c.PlainPlatform()
+	return nil
 }
 
 // packLayer turns l into what the bundle names, and says where its bytes come from.
@@ -140,10 +157,11 @@ func readDocument(ctx context.Context, src Source, d manifest.Descriptor) ([]byt
 }
 
 func (i packedImage) zstdWarning() []string {
-	if !slices.ContainsFunc(i.Layers, func(l manifest.Layer) bool { return isZstd(l.MediaType) }) {
-		return nil
+	all := warnings([]manifest.Image{i.Image})
+	for n := range all {
+		all[n] += "; --recompress stores gzip instead"
 	}
-	return []string{i.Ref + ": it has zstd layers, which docker load of Docker before 23 cannot read; clara-push load can, and --recompress stores gzip"}
+	return all
 }
 
 // formerWarning tells that digests change where somebody asked for it. Where they do because nobody compressed the layers

@@ -78,7 +78,7 @@ func unpackedOf(t testing.TB, mediaType string, raw []byte) []byte {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	return readAll(t, r)
+	return allOf(t, r)
 }
 
 // A layer is compressed once: the next bundle finds it, and does not even open the source. What has rotted in the cache is
@@ -149,7 +149,7 @@ func TestPackedGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if raw := readAll(t, r); digest.FromBytes(raw) != got.Digest {
+	if raw := allOf(t, r); digest.FromBytes(raw) != got.Digest {
 		t.Errorf("it became %s, was %s", digest.FromBytes(raw), got.Digest)
 	}
 }

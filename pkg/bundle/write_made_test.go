@@ -3,7 +3,6 @@ package bundle
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -71,14 +70,6 @@ type form struct {
 	pack      func([]byte) []byte
 }
 
-func gzipOf(raw []byte) []byte {
-	var buf bytes.Buffer
-	w := gzip.NewWriter(&buf)
-	w.Write(raw)
-	w.Close()
-	return buf.Bytes()
-}
-
 func zstdOf(raw []byte) []byte {
 	w, err := zstd.NewWriter(nil)
 	if err != nil {
@@ -120,9 +111,9 @@ func (s *memorySource) addImage(t testing.TB, ref string, f form, own bool, laye
 		}
 		img.Layers = append(img.Layers, l)
 	}
-	img.Config = s.put(ocispec.MediaTypeImageConfig, mustJSON(config))
+	img.Config = s.put(ocispec.MediaTypeImageConfig, jsonOf(config))
 	if m.Config = img.Config; own {
-		img.Manifest = s.put(ocispec.MediaTypeImageManifest, mustJSON(m))
+		img.Manifest = s.put(ocispec.MediaTypeImageManifest, jsonOf(m))
 	}
 	if s.unsized {
 		img.Config.Size = manifest.UnknownSize
@@ -139,14 +130,6 @@ func (s *memorySource) addModel(name string, content string, paths ...string) ma
 	}
 	s.artifacts.Models = append(s.artifacts.Models, m)
 	return m
-}
-
-func mustJSON(v any) []byte {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return raw
 }
 
 // release1 is a source of two images that share their base, and a model.

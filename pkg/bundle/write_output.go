@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"io"
 	"io/fs"
@@ -13,9 +12,6 @@ import (
 	"github.com/clara-push/clara-push/pkg/cache"
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
-
-// copyBuffer is how many bytes are moved at once.
-const copyBuffer = 1 << 20
 
 // An output is a bundle on its way. It grows in a hidden folder beside its final name, on the same file system, and gets
 // that name by a rename. The folder is locked while its writer lives; what a killed one left goes with the next.
@@ -192,7 +188,7 @@ func (out *output) check(ctx context.Context, o WriteOptions) (bool, error) {
 		return false, nil
 	}
 	all := out.store.made()
-	p := &progress{events: o.Events, step: manifest.StepReadBack}
+	p := &progress{events: o.Events, step: manifest.StepVerify}
 	for _, m := range all {
 		p.total += m.size
 	}
@@ -212,11 +208,11 @@ func (out *output) readBack(ctx context.Context, m made, p *progress) error {
 	}
 	defer f.Close()
 	forget(f)
-	sum := &counted{hash: sha256.New(), w: io.Discard}
-	if _, err := io.CopyBuffer(sum, &watched{ctx: ctx, r: f, tell: p.tell}, make([]byte, copyBuffer)); err != nil {
-		return writeFailure(out.to, err)
+	got, err := hashAll(ctx, f, make([]byte, readBuffer), p.tell)
+	if err != nil {
+		return err
 	}
-	if got := sum.digest(); got != m.digest || sum.n != m.size {
+	if got != m.digest {
 		return manifest.Fail(manifest.KindIntegrity, "read back "+out.to, "the medium gives other bytes than were written to it (%s, not %s)", got, m.digest).
 			Advise("use another medium; this one loses data")
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/v1/layout"
+	ggcr "github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -45,7 +45,7 @@ func TestFolder(t *testing.T) {
 	if count != len(all) {
 		t.Errorf("%d files, the tar has %d", count, len(all))
 	}
-	p, err := layout.FromPath(dir)
+	p, err := ggcr.FromPath(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestReadBack(t *testing.T) {
 			o.Verify, o.WorkDir = verify, t.TempDir()
 			read := int64(0)
 			o.Events = func(e manifest.Event) {
-				if e.Step == manifest.StepReadBack {
+				if e.Step == manifest.StepVerify {
 					read = e.Done
 				}
 			}
@@ -218,7 +218,7 @@ func TestNoRoom(t *testing.T) {
 func TestHugeHeader(t *testing.T) {
 	out := &output{work: t.TempDir()}
 	s := newTarStore(out, WriteOptions{}, false, &release{})
-	for _, size := range []int64{maxOctal, maxOctal + 1} {
+	for _, size := range []int64{octalMax, octalMax + 1} {
 		if err := s.put("blobs/sha256/x", manifest.Descriptor{Size: size}, func(io.Writer) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +226,7 @@ func TestHugeHeader(t *testing.T) {
 		if err != nil || len(raw) != tarBlock {
 			t.Fatalf("the header of %d bytes takes %d, %v", size, len(raw), err)
 		}
-		if base256 := raw[124] == 0x80; base256 != (size > maxOctal) {
+		if base256 := raw[124] == 0x80; base256 != (size > octalMax) {
 			t.Errorf("size %d is written as %q", size, raw[124:136])
 		}
 		s.cut.close()

@@ -182,7 +182,7 @@ func (p *packer) through(ctx context.Context, r io.Reader, w io.Writer, l manife
 		return 0, err
 	}
 	sum := &counted{hash: sha256.New(), w: z}
-	_, err = io.CopyBuffer(sum, io.LimitReader(plain, maxUnpacked+1), make([]byte, copyBuffer))
+	_, err = io.CopyBuffer(sum, io.LimitReader(plain, maxUnpacked+1), make([]byte, readBuffer))
 	if cerr := z.Close(); err == nil { // also ends what runs in it
 		err = cerr
 	}

@@ -11,12 +11,6 @@ import (
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
-// maxOctal is the largest size in bytes that a ustar header can tell.
-const maxOctal = 1<<33 - 1
-
-// tarBlock is what a tar is made of, in bytes.
-const tarBlock = 512
-
 // tarStore writes a bundle as one tar, whole or cut.
 type tarStore struct {
 	out   *output
@@ -37,7 +31,7 @@ func newTarStore(out *output, o WriteOptions, hashed bool, r *release) *tarStore
 
 func (s *tarStore) put(name string, d manifest.Descriptor, fill func(io.Writer) error) error {
 	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: d.Size, Mode: 0o644, ModTime: s.mtime, Format: tar.FormatUSTAR}
-	if d.Size > maxOctal {
+	if d.Size > octalMax {
 		h.Format = tar.FormatGNU
 	}
 	if err := s.tar.WriteHeader(h); err != nil {

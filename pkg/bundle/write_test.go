@@ -137,6 +137,13 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
+// signsAs is a signer for tests.
+func signsAs(who string) func(context.Context, []byte) ([]byte, error) {
+	return func(_ context.Context, index []byte) ([]byte, error) {
+		return append([]byte(who+" "), index[:5]...), nil
+	}
+}
+
 func TestCreated(t *testing.T) {
 	when := time.Date(2026, 11, 26, 4, 20, 0, 99, time.FixedZone("CET", 3600))
 	sign := func(_ context.Context, index []byte) ([]byte, error) {
