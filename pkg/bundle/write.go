@@ -122,7 +122,7 @@ func Write(ctx context.Context, src Source, to string, o WriteOptions) (Written,
 // complete checks the options and fills in what follows from others.
 func (o *WriteOptions) complete(to string) error {
 	o.Folder = o.Folder || meansFolder(to)
-	if err := o.check(to); err != nil {
+	if err := o.Check(to); err != nil {
 		return err
 	}
 	if o.Sign != nil && o.Created.IsZero() {
@@ -134,14 +134,15 @@ func (o *WriteOptions) complete(to string) error {
 	return nil
 }
 
-func (o *WriteOptions) check(to string) error {
+// Check fails with KindUsage for options that cannot be, or do not go together. Write checks the same first.
+func (o *WriteOptions) Check(to string) error {
 	usage := func(format string, args ...any) error {
 		return manifest.Fail(manifest.KindUsage, "write bundle", format, args...)
 	}
 	switch {
 	case to == "":
 		return usage("no file is named")
-	case o.Folder && o.Split != 0:
+	case o.Split != 0 && (o.Folder || meansFolder(to)):
 		return usage("a folder cannot be split")
 	case o.Split < 0:
 		return usage("parts of %d bytes cannot be", o.Split)
