@@ -19,11 +19,12 @@ type stepLine struct {
 }
 
 type progressLine struct {
-	Event string `json:"event"` // "progress"
-	Time  string `json:"time"`
-	Done  int64  `json:"done"`
-	Total int64  `json:"total"`
-	Wire  int64  `json:"wire"`
+	Event string        `json:"event"` // "progress"
+	Time  string        `json:"time"`
+	Step  manifest.Step `json:"step"`
+	Done  int64         `json:"done"`
+	Total int64         `json:"total"`
+	Wire  int64         `json:"wire"`
 }
 
 // summary is the last object. A command fills in what it knows as it goes on, so that a failure tells how far it came.
@@ -48,6 +49,7 @@ type summary struct {
 	Space   *spaceSums   `json:"space,omitempty"`
 	Images  []imageSum   `json:"images,omitempty"`
 	Models  []modelSum   `json:"models,omitempty"`
+	Bundle  *bundleSum   `json:"bundle,omitempty"`
 	Server  *serverSum   `json:"server,omitempty"`
 	Receipt *receiptSum  `json:"receipt,omitempty"`
 	Target  *targetSum   `json:"target,omitempty"`

@@ -25,7 +25,8 @@ type report struct {
 	summary summary
 
 	mu     sync.Mutex
-	gauge  gauge // nil before the first byte
+	gauge  gauge         // nil before the first byte
+	gauged manifest.Step // what gauge is about
 	said   map[string]bool
 	ticked time.Time // when the last progress object was printed
 }
@@ -54,7 +55,7 @@ func (r *report) event(e manifest.Event) {
 	switch {
 	case e.Step == manifest.StepWarning:
 		r.warn(e.Ref, e.Text)
-	case e.Step == manifest.StepSend && e.Total > 0:
+	case doing[e.Step].doing != "" && e.Total > 0:
 		r.progress(e)
 	default:
 		r.step(e)
@@ -76,13 +77,17 @@ func (r *report) step(e manifest.Event) {
 func (r *report) progress(e manifest.Event) {
 	if now := time.Now(); now.Sub(r.ticked) >= time.Second || e.Done >= e.Total {
 		r.ticked = now
-		r.record(progressLine{Event: "progress", Time: stamp(), Done: e.Done, Total: e.Total, Wire: e.Wire})
+		r.record(progressLine{Event: "progress", Time: stamp(), Step: e.Step, Done: e.Done, Total: e.Total, Wire: e.Wire})
 	}
 	if r.quiet {
 		return
 	}
+	if r.gauge != nil && r.gauged != e.Step {
+		r.gauge.clear()
+		r.gauge = nil
+	}
 	if r.gauge == nil {
-		r.gauge = newGauge(r.err)
+		r.gauge, r.gauged = newGauge(r.err, e.Step), e.Step
 	}
 	r.gauge.set(e.Done, e.Total)
 }

@@ -16,6 +16,8 @@ models into its model repository, in one step, sending only what the host lacks.
 
     clara-push image app_livertumor gpu01                  push an image of the local Docker Engine
     clara-push model models/segmentation_liver_v1 gpu01    place a model
+    clara-push bundle -o release.tar --image app_livertumor --model models/segmentation_liver_v1
+                                                           write both into a file, for a host without a network
     clara-push check gpu01                                 would a push work?
 
 HOST is [user@]name[:port], an alias of your ssh_config, or ssh://user@name:port. clara-push connects as ssh does: the
@@ -59,7 +61,7 @@ func newRoot(stdio IO, r *report) *cobra.Command {
 	root.Flags().Bool("version", false, "print the version") // else -v would mean it
 	root.SetVersionTemplate("clara-push {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newImage(r), newModel(r), newLint(r), newRollback(r), newCheck(r), newClean(r), newVersion(r), newExitCodes(), newAgent(stdio), newMan())
+	root.AddCommand(newImage(r), newModel(r), newBundle(r), newLint(r), newRollback(r), newCheck(r), newClean(r), newVersion(r), newExitCodes(), newAgent(stdio), newMan())
 	return root
 }
 

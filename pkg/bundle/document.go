@@ -2,6 +2,19 @@ package bundle
 
 import ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+// A bundle is an OCI image layout. As a tar it holds, in this order: oci-layout, index.json, index.json.sig, manifest.json,
+// and the blobs, each once, in the order in which loading reads them:
+//
+//  1. the documents: of each image its manifest and its configuration, then of each model likewise. They are small, and who
+//     has read so far knows every blob, its size, and whether there is room, before the first large one;
+//  2. the layers of each image from the base upwards;
+//  3. the files of each model by path.
+//
+// Images and models stand as in index.json. Every entry of the tar is a regular file with a plain ustar header: mode 0644, user
+// and group 0 without names, one time for all (the Unix epoch, or the time of AnnotationCreated). A size of 8 GiB and more
+// is written in base 256, as GNU tar does. There are no folders, no other kinds of entries and no extended headers; the tar
+// ends with two blocks of zeros and nothing behind them.
+
 // The files of a bundle, in this order. manifest.json is Docker's; it is derived from the index and only written, for a
 // bundle that plain docker load shall read, never believed.
 const (
@@ -41,7 +54,7 @@ const (
 	AnnotationImageName = "io.containerd.image.name"
 	AnnotationRefName   = ocispec.AnnotationRefName
 	// AnnotationDiffIDs and AnnotationUnpacked list the diffIDs and the uncompressed sizes in bytes of an image's layers, base
-	// first, separated by commas.
+	// first, separated by commas; a size is 0 where the compressed layer does not tell it.
 	AnnotationDiffIDs  = "io.github.clara-push.diff-ids"
 	AnnotationUnpacked = "io.github.clara-push.unpacked"
 	// AnnotationModel is the name of a model's directory.
@@ -53,6 +66,9 @@ const (
 const (
 	ModelType       = "application/vnd.cncf.model.manifest.v1+json"
 	ModelConfigType = "application/vnd.cncf.model.config.v1+json"
+	// ModelWeightType is the media type of a model's files, ModelWeightConfigType that of its config.pbtxt.
+	ModelWeightType       = "application/vnd.cncf.model.weight.v1.raw"
+	ModelWeightConfigType = "application/vnd.cncf.model.weight.config.v1.raw"
 	// AnnotationFilePath, of a layer, is the file's slash path below the model directory.
 	AnnotationFilePath = "org.cncf.model.filepath"
 	// AnnotationDirs, of a model's manifest, is the JSON array of all directories below the model directory; AnnotationAfter

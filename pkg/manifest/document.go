@@ -11,7 +11,7 @@ import (
 // MaxDocument is the most bytes that a manifest, index or image configuration may have. Registries stop at 4 MiB.
 const MaxDocument = 8 << 20
 
-// MaxNamed is the most blobs that a manifest may name before it is taken for an attack; engines stop far below.
+// MaxNamed is the most blobs that the manifest of an image may name before it is taken for an attack; engines stop far below.
 const MaxNamed = 4096
 
 // Docker's media types, which the OCI ones were made from.
@@ -75,7 +75,11 @@ func (d Document) check() error {
 	if d.Config != nil {
 		all = append(all, *d.Config)
 	}
-	if len(all) > MaxNamed {
+	limit := MaxNamed
+	if d.ArtifactType != "" && d.Config != nil && !d.IsImage() {
+		limit = MaxModelFiles + 1 // and its configuration
+	}
+	if len(all) > limit {
 		return malformed("the manifest names %d blobs", len(all))
 	}
 	for _, e := range all {

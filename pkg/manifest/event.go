@@ -9,9 +9,11 @@ const (
 	StepAgent     Step = "agent"
 	StepInventory Step = "inventory"
 	StepPlan      Step = "plan"
-	StepWait      Step = "wait"   // for a lock
-	StepSpool     Step = "spool"  // keep a bundle that comes as a stream
-	StepVerify    Step = "verify" // a bundle
+	StepWait      Step = "wait"     // for a lock
+	StepSpool     Step = "spool"    // keep a bundle that comes as a stream
+	StepCompress  Step = "compress" // layers, for a bundle
+	StepWrite     Step = "write"    // a bundle
+	StepVerify    Step = "verify"   // a bundle
 	StepSend      Step = "send"
 	StepLoad      Step = "load"
 	StepProve     Step = "prove"

@@ -157,6 +157,9 @@ type DoneModel struct {
 	After  Digest `json:"after,omitempty"`
 }
 
+// MaxModelFiles bounds how many files and folders a model may have: a plan must fit into one message to the host.
+const MaxModelFiles = 40_000
+
 // maxModelName leaves room for endings within the 255 bytes that file systems give a name.
 const maxModelName = 200
 

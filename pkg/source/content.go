@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/clara-push/clara-push/pkg/cache"
 	"github.com/clara-push/clara-push/pkg/engine"
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
@@ -32,9 +33,9 @@ func openContent(ctx context.Context, f *finder, e *engine.Engine, img engine.Im
 }
 
 // saveArchive has the engine save img and reads the archive that it makes.
-func saveArchive(ctx context.Context, c *cache, e *engine.Engine, img engine.Image) (origin, error) {
+func saveArchive(ctx context.Context, c *cache.Cache, e *engine.Engine, img engine.Image) (origin, error) {
 	step := "save " + img.ID
-	if err := c.makeRoom(img.Size); err != nil {
+	if err := c.MakeRoom("read image", img.Size); err != nil {
 		return nil, err
 	}
 	stream, err := e.Save(ctx, img.ID)

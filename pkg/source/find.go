@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/clara-push/clara-push/pkg/cache"
 	"github.com/clara-push/clara-push/pkg/engine"
 	"github.com/clara-push/clara-push/pkg/manifest"
 	"github.com/distribution/reference"
@@ -21,7 +22,7 @@ type finder struct {
 	mu     sync.Mutex
 	engine *engine.Engine
 	failed error // why there is no engine
-	cache  *cache
+	cache  *cache.Cache
 }
 
 // found is an image and the name that it was asked for by; ref is empty where the origin must tell the name.
@@ -177,13 +178,13 @@ func (f *finder) openPath(ctx context.Context, path, ref string, isDir bool) (*l
 }
 
 // spool opens the cache when it is first needed.
-func (f *finder) spool() (*cache, error) {
+func (f *finder) spool() (*cache.Cache, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.cache != nil {
 		return f.cache, nil
 	}
-	c, err := openCache(f.o.CacheDir)
+	c, err := cache.Open(f.o.CacheDir, layersRoom)
 	if err == nil {
 		f.cache = c
 	}
@@ -202,7 +203,7 @@ func (f *finder) close() error {
 		err = f.engine.Close()
 	}
 	if f.cache != nil {
-		f.cache.close()
+		f.cache.Close()
 	}
 	return err
 }

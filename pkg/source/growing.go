@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/clara-push/clara-push/pkg/cache"
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
@@ -91,7 +92,7 @@ func (g *growing) open(ctx context.Context, offset int64) (*growingReader, error
 
 // release closes the file when nobody will read it any more. One that could not be renamed while it was open (Windows)
 // gets its name now; an incomplete one goes.
-func (g *growing) release(c *cache) {
+func (g *growing) release(c *cache.Cache) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.file == nil {
@@ -103,7 +104,7 @@ func (g *growing) release(c *cache) {
 	if g.kept {
 		return
 	}
-	if !g.done || g.err != nil || os.Rename(name, c.path(g.digest)) != nil {
+	if !g.done || g.err != nil || os.Rename(name, c.Path(g.digest)) != nil {
 		os.Remove(name)
 	}
 }

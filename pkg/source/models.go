@@ -41,9 +41,6 @@ type modelFile struct {
 	look look
 }
 
-// maxModelFiles bounds how many files and folders a model may have: a plan must fit into one message to the host.
-const maxModelFiles = 40_000
-
 // OpenModels reads the model directories. Every file is hashed unless its digest is remembered. Symbolic links are
 // followed inside a model directory; one that leads out of it, or anything that is neither file nor directory, is a failure
 // of KindModel that names it.
@@ -134,8 +131,8 @@ func (w *walker) walk(real, below string, depth int) error {
 
 // entry notes one entry of the folder; links are followed.
 func (w *walker) entry(path, at string, e fs.DirEntry, depth int) error {
-	if len(w.dirs)+len(w.found) > maxModelFiles {
-		return manifest.Fail(manifest.KindModel, "read model", "it has more than %d files", maxModelFiles)
+	if len(w.dirs)+len(w.found) > manifest.MaxModelFiles {
+		return manifest.Fail(manifest.KindModel, "read model", "it has more than %d files", manifest.MaxModelFiles)
 	}
 	if e.Type() != fs.ModeSymlink {
 		return w.note(path, at, e.Type(), depth)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/clara-push/clara-push/pkg/cache"
 	"github.com/clara-push/clara-push/pkg/engine"
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
@@ -15,7 +16,7 @@ import (
 // saved again.
 type saveOrigin struct {
 	img     engine.Image
-	cache   *cache
+	cache   *cache.Cache
 	events  manifest.Events
 	where   string // for people
 	save    func(context.Context) (io.ReadCloser, error)
@@ -29,7 +30,7 @@ type saveOrigin struct {
 	estimates []int64   // by layer, in bytes; nil before it was asked
 }
 
-func newSaveOrigin(e *engine.Engine, img engine.Image, c *cache, events manifest.Events) *saveOrigin {
+func newSaveOrigin(e *engine.Engine, img engine.Image, c *cache.Cache, events manifest.Events) *saveOrigin {
 	o := &saveOrigin{img: img, cache: c, events: events, where: e.Describe().String()}
 	o.save = func(ctx context.Context) (io.ReadCloser, error) { return e.Save(ctx, img.ID) }
 	o.history = func(ctx context.Context) ([]int64, error) { return e.History(ctx, img.ID) }
@@ -49,14 +50,14 @@ func (o *saveOrigin) image(ctx context.Context, w want) (manifest.Image, error) 
 		return manifest.Image{}, p.none([]manifest.Platform{o.img.Platform})
 	}
 	img := manifest.Image{Config: o.img.Config, Platform: o.img.Platform, Origin: o.where}
-	size, _ := o.cache.size(img.Config.Digest)
+	size, _ := o.cache.Size(img.Config.Digest)
 	img.Config = describeConfig(img.Config.Digest, size)
 	sizes, err := o.unpacked(ctx)
 	if err != nil {
 		return manifest.Image{}, err
 	}
 	for n, d := range o.img.DiffIDs {
-		size, _ := o.cache.size(d)
+		size, _ := o.cache.Size(d)
 		l := manifest.Layer{Descriptor: manifest.Descriptor{MediaType: layerTypes[plain], Digest: d, Size: size}, DiffID: d}
 		if l.Unpacked = size; size == manifest.UnknownSize {
 			l.Unpacked = sizes[n]
@@ -95,7 +96,7 @@ func (o *saveOrigin) open(ctx context.Context, d manifest.Descriptor, offset int
 		if err != nil {
 			return nil, err
 		}
-		r.OnWrong(func() { o.cache.drop(d.Digest) })
+		r.OnWrong(func() { o.cache.Drop(d.Digest) })
 		return r, nil
 	}
 	r, err := g.open(ctx, offset)
@@ -115,12 +116,12 @@ func (o *saveOrigin) locate(d manifest.Digest) (*growing, *fileSection, error) {
 			return g, nil, nil
 		}
 	}
-	f, err := o.cache.open(d)
+	f, err := openCached(o.cache, d)
 	if err == nil {
 		return nil, f, nil
 	}
 	if !gone(err) {
-		return nil, nil, full("read cache", err)
+		return nil, nil, cache.Failure("read cache", err)
 	}
 	if d != o.img.Config.Digest && !slices.Contains(o.img.DiffIDs, d) {
 		return nil, nil, manifest.Fail(manifest.KindInternal, "read blob", "%s is no part of %s", d, o.img.ID)
@@ -128,10 +129,19 @@ func (o *saveOrigin) locate(d manifest.Digest) (*growing, *fileSection, error) {
 	s := newSaving(o.img, o.cache)
 	g := s.blobs[d]
 	if g == nil { // another process has brought it just now
-		f, err := o.cache.open(d)
+		f, err := openCached(o.cache, d)
 		return nil, f, err
 	}
 	return g, nil, o.start(s)
+}
+
+// openCached opens a blob that is in the cache; fs.ErrNotExist else.
+func openCached(c *cache.Cache, d manifest.Digest) (*fileSection, error) {
+	f, size, err := c.Open(d)
+	if err != nil {
+		return nil, err
+	}
+	return &fileSection{File: f, size: size}, nil
 }
 
 // start begins a docker save in the background, once there is room for it.
@@ -139,11 +149,11 @@ func (o *saveOrigin) start(s *saving) error {
 	if o.ctx.Err() != nil {
 		return manifest.Fail(manifest.KindInternal, "save image", "the source is closed")
 	}
-	if err := o.cache.makeRoom(o.img.Size - s.cached); err != nil {
+	if err := o.cache.MakeRoom("read image", o.img.Size-s.cached); err != nil {
 		return err
 	}
 	o.runs = append(o.runs, s)
-	o.events.Say(manifest.StepPlan, "", "the engine saves the image (docker save) into "+o.cache.dir)
+	o.events.Say(manifest.StepPlan, "", "the engine saves the image (docker save) into "+o.cache.Dir())
 	go s.run(o.ctx, o.save)
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/clara-push/clara-push/pkg/cache"
 	"github.com/clara-push/clara-push/pkg/engine"
 	"github.com/clara-push/clara-push/pkg/manifest"
 	"github.com/opencontainers/go-digest"
@@ -93,7 +94,7 @@ func (m made) savedPodman() archive {
 }
 
 // hasSaver makes an origin of m whose engine saves what save gives.
-func hasSaver(t testing.TB, m made, c *cache, save func(context.Context) (io.ReadCloser, error)) *saveOrigin {
+func hasSaver(t testing.TB, m made, c *cache.Cache, save func(context.Context) (io.ReadCloser, error)) *saveOrigin {
 	o := &saveOrigin{cache: c, where: "test", save: save}
 	o.img = engine.Image{ID: string(m.configDigest()), DiffIDs: m.diffIDs(), Platform: manifest.Platform{OS: "linux", Architecture: m.arch}}
 	o.img.Config = manifest.Descriptor{Digest: m.configDigest(), Size: manifest.UnknownSize}
@@ -110,9 +111,9 @@ func gives(raw []byte, count *atomic.Int32) func(context.Context) (io.ReadCloser
 	}
 }
 
-func newCache(t testing.TB, dir string) *cache {
+func newCache(t testing.TB, dir string) *cache.Cache {
 	t.Helper()
-	c, err := openCache(dir)
+	c, err := cache.Open(dir, layersRoom)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -390,7 +391,7 @@ func TestCloseDuringSave(t *testing.T) {
 		t.Error("nobody was told of the end")
 	}
 	for _, f := range inCache(t, dir) {
-		if strings.HasPrefix(filepath.Base(f), tempPrefix) {
+		if strings.HasPrefix(filepath.Base(f), "tmp-") {
 			t.Errorf("%s is left", f)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/clara-push/clara-push/pkg/cache"
 	"github.com/clara-push/clara-push/pkg/engine"
 	"github.com/clara-push/clara-push/pkg/manifest"
 	"github.com/opencontainers/go-digest"
@@ -30,7 +31,7 @@ import (
 type saving struct {
 	config  manifest.Digest
 	diffIDs []manifest.Digest
-	cache   *cache
+	cache   *cache.Cache
 	cached  int64 // bytes that were in the cache when the save began
 	done    chan struct{}
 
@@ -46,7 +47,7 @@ type saving struct {
 }
 
 // newSaving prepares a save of what the cache has not.
-func newSaving(img engine.Image, c *cache) *saving {
+func newSaving(img engine.Image, c *cache.Cache) *saving {
 	s := &saving{
 		config: img.Config.Digest, diffIDs: img.DiffIDs, cache: c, done: make(chan struct{}),
 		blobs: map[manifest.Digest]*growing{}, legacy: newLegacy(img.DiffIDs),
@@ -54,7 +55,7 @@ func newSaving(img engine.Image, c *cache) *saving {
 		buf: make([]byte, copyBuffer),
 	}
 	for _, d := range append([]manifest.Digest{s.config}, s.diffIDs...) {
-		if size, ok := c.size(d); ok {
+		if size, ok := c.Size(d); ok {
 			s.cached += size
 			continue
 		}
@@ -220,7 +221,7 @@ func (s *saving) awaited(d manifest.Digest) *growing {
 
 // spool writes a layer into the cache while it is hashed. g is what it is thought to be, nil when nobody knows.
 func (s *saving) spool(name string, g *growing, size int64, r io.Reader) error {
-	f, err := s.cache.temp()
+	f, err := s.cache.Temp()
 	if err != nil {
 		return err
 	}
@@ -230,7 +231,7 @@ func (s *saving) spool(name string, g *growing, size int64, r io.Reader) error {
 	h := sha256.New()
 	if err := s.copy(f, h, g, r); err != nil {
 		if g == nil {
-			discard(f)
+			cache.Discard(f)
 		}
 		return err // run tells the readers of g, then lets go of the file
 	}
@@ -247,7 +248,7 @@ func (s *saving) copy(f *os.File, h hash.Hash, g *growing, r io.Reader) error {
 	for {
 		n, err := r.Read(s.buf)
 		if _, err := f.Write(s.buf[:n]); err != nil {
-			return full("save image", err)
+			return cache.Failure("save image", err)
 		}
 		h.Write(s.buf[:n])
 		if g != nil && n > 0 {
@@ -264,7 +265,7 @@ func (s *saving) copy(f *os.File, h hash.Hash, g *growing, r io.Reader) error {
 
 // whole puts a complete blob under its name. Where that fails (Windows, while others read it) release does it.
 func (s *saving) whole(f *os.File, g *growing) {
-	err := s.cache.keep(f, g.digest)
+	err := s.cache.Keep(f, g.digest)
 	g.update(func() { g.kept = err == nil })
 	g.finish(nil)
 }
@@ -280,18 +281,12 @@ func (s *saving) misjudged(f *os.File, g *growing, d manifest.Digest, size int64
 	}
 	right := s.awaited(d)
 	if right == nil {
-		discard(f)
+		cache.Discard(f)
 		return nil
 	}
 	right.update(func() { right.file, right.size, right.have = f, size, size })
 	s.whole(f, right)
 	return nil
-}
-
-// discard removes a file that will not be kept.
-func discard(f *os.File) {
-	f.Close()
-	os.Remove(f.Name())
 }
 
 // settle compares what came with manifest.json, and only then gives out the configuration.
@@ -331,13 +326,13 @@ func (s *saving) keepConfig(raw []byte) error {
 	if g == nil {
 		return nil
 	}
-	f, err := s.cache.temp()
+	f, err := s.cache.Temp()
 	if err != nil {
 		return err
 	}
 	if _, err := f.Write(raw); err != nil {
-		discard(f)
-		return full("save image", err)
+		cache.Discard(f)
+		return cache.Failure("save image", err)
 	}
 	size := int64(len(raw))
 	g.update(func() { g.file, g.size, g.have = f, size, size })

@@ -7,18 +7,22 @@ import (
 	"io"
 	"os"
 
+	"github.com/clara-push/clara-push/pkg/cache"
 	"github.com/klauspost/compress/zstd"
 )
 
 // maxWindow is the largest zstd window that is read: what zstd --long and --ultra -22 write.
 const maxWindow = 128 << 20
 
+// layersRoom is the part of the user's cache folder that layers read from engines are in.
+const layersRoom = "layers"
+
 // copyBuffer is how many bytes are copied at once.
 const copyBuffer = 1 << 20
 
 // openTar opens a tar archive for reading at random. A compressed one is unpacked once into the cache folder and removed
 // from there by close.
-func openTar(ctx context.Context, name string, spool func() (*cache, error)) (*tarFile, error) {
+func openTar(ctx context.Context, name string, spool func() (*cache.Cache, error)) (*tarFile, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -32,7 +36,7 @@ func openTar(ctx context.Context, name string, spool func() (*cache, error)) (*t
 }
 
 // indexAny indexes f, or what it unpacks to; in that case f is closed.
-func indexAny(ctx context.Context, f *os.File, spool func() (*cache, error)) (*tarFile, error) {
+func indexAny(ctx context.Context, f *os.File, spool func() (*cache.Cache, error)) (*tarFile, error) {
 	packed, err := packing(f)
 	if err != nil {
 		return nil, err
@@ -73,8 +77,8 @@ func unpacker(f io.Reader, packed string) (io.ReadCloser, error) {
 }
 
 // spoolTar writes a stream that is a tar into the cache folder and indexes it there.
-func spoolTar(ctx context.Context, c *cache, r io.Reader, step string) (*tarFile, error) {
-	f, err := c.temp()
+func spoolTar(ctx context.Context, c *cache.Cache, r io.Reader, step string) (*tarFile, error) {
+	f, err := c.Temp()
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +92,7 @@ func spoolTar(ctx context.Context, c *cache, r io.Reader, step string) (*tarFile
 	return t, nil
 }
 
-func spoolInto(ctx context.Context, c *cache, f *os.File, r io.Reader, step string) (*tarFile, error) {
+func spoolInto(ctx context.Context, c *cache.Cache, f *os.File, r io.Reader, step string) (*tarFile, error) {
 	buf := make([]byte, copyBuffer)
 	for since := int64(0); ; {
 		if ctx.Err() != nil {
@@ -96,14 +100,14 @@ func spoolInto(ctx context.Context, c *cache, f *os.File, r io.Reader, step stri
 		}
 		// A small archive may unpack to more than any disk has.
 		if since -= copyBuffer; since < 0 {
-			if err := c.makeRoom(reserve); err != nil {
+			if err := c.MakeRoom("read image", cache.Reserve); err != nil {
 				return nil, err
 			}
-			since = reserve
+			since = cache.Reserve
 		}
 		n, err := r.Read(buf)
 		if _, werr := f.Write(buf[:n]); werr != nil {
-			return nil, full(step, werr)
+			return nil, cache.Failure(step, werr)
 		}
 		if err == io.EOF {
 			break

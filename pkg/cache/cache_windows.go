@@ -1,4 +1,4 @@
-package source
+package cache
 
 import (
 	"errors"
@@ -17,8 +17,8 @@ func dead(*os.File) bool { return false }
 // removeUnlocked removes a file that no process has open.
 func removeUnlocked(name string) { os.Remove(name) }
 
-// freeBytes is what this user may still write below dir.
-func freeBytes(dir string) int64 {
+// Free is how many bytes this user may still write below dir; UnknownSize where nobody tells.
+func Free(dir string) int64 {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
 		return manifest.UnknownSize
@@ -30,6 +30,7 @@ func freeBytes(dir string) int64 {
 	return int64(free)
 }
 
-func noSpace(err error) bool {
+// NoSpace reports whether err says that a disk, or what this user may have of it, is full.
+func NoSpace(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }

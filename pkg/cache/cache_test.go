@@ -1,4 +1,4 @@
-package source
+package cache
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,9 +15,9 @@ import (
 )
 
 // put keeps data in the cache, last used age ago.
-func (c *cache) put(t *testing.T, data []byte, age time.Duration) manifest.Digest {
+func (c *Cache) put(t *testing.T, data []byte, age time.Duration) manifest.Digest {
 	t.Helper()
-	f, err := c.temp()
+	f, err := c.Temp()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,19 +26,28 @@ func (c *cache) put(t *testing.T, data []byte, age time.Duration) manifest.Diges
 	if _, err := f.Write(data); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.keep(f, d); err != nil {
+	if err := c.Keep(f, d); err != nil {
 		t.Fatal(err)
 	}
 	when := time.Now().Add(-age)
-	if err := os.Chtimes(c.path(d), when, when); err != nil {
+	if err := os.Chtimes(c.Path(d), when, when); err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-func (c *cache) has(d manifest.Digest) bool {
-	_, err := os.Stat(c.path(d))
+func (c *Cache) has(d manifest.Digest) bool {
+	_, err := os.Stat(c.Path(d))
 	return err == nil
+}
+
+func newCache(t testing.TB, dir string) *Cache {
+	t.Helper()
+	c, err := Open(dir, "layers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // What this process does not use goes first, oldest first, until there is room.
@@ -51,7 +59,7 @@ func TestTrim(t *testing.T) {
 		ds = append(ds, before.put(t, bytes.Repeat([]byte{byte(n)}, 1<<20), time.Duration(10-n)*time.Hour))
 	}
 	c := newCache(t, dir)
-	f, err := c.open(ds[0]) // now in use, and the youngest
+	f, _, err := c.Open(ds[0]) // now in use, and the youngest
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,12 +69,12 @@ func TestTrim(t *testing.T) {
 			t.Fatalf("blob %d went without need", n)
 		}
 	}
-	free := freeBytes(dir)
-	c.trim(free + 3<<19) // one and a half more than there is: two must go
+	free := Free(dir)
+	c.Trim(free + 3<<19) // one and a half more than there is: two must go
 	if !c.has(ds[0]) || c.has(ds[1]) || c.has(ds[2]) || !c.has(ds[3]) {
 		t.Errorf("left: %v %v %v %v; want the one in use and the youngest of the others", c.has(ds[0]), c.has(ds[1]), c.has(ds[2]), c.has(ds[3]))
 	}
-	if err := c.makeRoom(1 << 60); manifest.KindOf(err) != manifest.KindSpace {
+	if err := c.MakeRoom("test", 1<<60); manifest.KindOf(err) != manifest.KindSpace {
 		t.Errorf("more than the disk has: %v", err)
 	}
 	if !c.has(ds[0]) || c.has(ds[3]) {
@@ -78,12 +86,12 @@ func TestTrim(t *testing.T) {
 func TestSweep(t *testing.T) {
 	dir := t.TempDir()
 	c := newCache(t, dir)
-	alive, err := c.temp()
+	alive, err := c.Temp()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer alive.Close()
-	gone, err := c.temp()
+	gone, err := c.Temp()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,18 +118,21 @@ func TestCacheIsShared(t *testing.T) {
 			c := newCache(t, dir)
 			for i := range 20 {
 				d := c.put(t, []byte(strings.Repeat(fmt.Sprint(i), 1000+n%2)), 0)
-				f, err := c.open(d)
+				f, _, err := c.Open(d)
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				f.Close()
 			}
-			c.close()
+			c.Close()
 		})
 	}
 	all.Wait()
-	files := inCache(t, dir)
+	files, err := filepath.Glob(filepath.Join(dir, "layers", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, f := range files {
 		raw, err := os.ReadFile(f)
 		if err != nil || digest.FromBytes(raw).Encoded() != filepath.Base(f) {
@@ -133,42 +144,23 @@ func TestCacheIsShared(t *testing.T) {
 	}
 }
 
-// A cached layer that has rotted is an error once, and saved again by the next reader.
-func TestRottenCache(t *testing.T) {
-	m := makeImage(t, 40, 2, "amd64", unchanged)
-	dir := t.TempDir()
-	var saves atomic.Int32
-	o := hasSaver(t, m, newCache(t, dir), gives(m.saved().tar(t), &saves))
-	checkSaved(t, o, m)
-	o.close()
-	d := m.diffIDs()[1]
-	if err := os.WriteFile(o.cache.path(d), make([]byte, len(m.plain[1])), 0o600); err != nil {
+func TestCacheFolder(t *testing.T) {
+	taken := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(taken, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o = hasSaver(t, m, newCache(t, dir), o.save)
-	if _, err := readFrom(o, d, 0); manifest.KindOf(err) != manifest.KindIntegrity {
-		t.Errorf("rotten: %v", err)
-	}
-	checkSaved(t, o, m)
-	if saves.Load() != 2 {
-		t.Errorf("%d saves, want one for each time the layer was not there", saves.Load())
-	}
-}
-
-func TestCacheFolder(t *testing.T) {
-	taken := file(t, "file", nil)
-	if _, err := openCache(filepath.Join(taken, "below")); manifest.KindOf(err) != manifest.KindPermission {
+	if _, err := Open(filepath.Join(taken, "below"), "layers"); manifest.KindOf(err) != manifest.KindPermission {
 		t.Errorf("a folder that cannot be: %v", err)
 	}
 	base := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", base)
-	c, err := openCache("")
+	c, err := Open("", "layers")
 	if err != nil || c.dir != filepath.Join(base, "clara-push", "layers") {
 		t.Errorf("%v, %v", c, err)
 	}
 	t.Setenv("XDG_CACHE_HOME", "")
 	t.Setenv("HOME", "")
-	if _, err := openCache(""); manifest.KindOf(err) != manifest.KindUsage {
+	if _, err := Open("", "layers"); manifest.KindOf(err) != manifest.KindUsage {
 		t.Errorf("no home: %v", err)
 	}
 }

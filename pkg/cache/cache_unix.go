@@ -1,6 +1,6 @@
 //go:build unix
 
-package source
+package cache
 
 import (
 	"errors"
@@ -21,8 +21,8 @@ func dead(f *os.File) bool { return lock(f) }
 // removeUnlocked has nothing to do where files can be locked.
 func removeUnlocked(string) {}
 
-// freeBytes is what this user may still write below dir.
-func freeBytes(dir string) int64 {
+// Free is how many bytes this user may still write below dir; UnknownSize where nobody tells.
+func Free(dir string) int64 {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
 		return manifest.UnknownSize
@@ -30,6 +30,7 @@ func freeBytes(dir string) int64 {
 	return int64(s.Bavail) * int64(s.Bsize)
 }
 
-func noSpace(err error) bool {
+// NoSpace reports whether err says that a disk, or what this user may have of it, is full.
+func NoSpace(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }

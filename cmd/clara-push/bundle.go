@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+)
+
+// bundleOptions are the flags of `clara-push bundle`.
+type bundleOptions struct {
+	images, models       []string
+	output               string
+	application, version string
+	platform             platform
+	engine, cacheDir     string
+	config               string // of the one model
+	tritonVersion        string
+	strict               bool
+
+	compression      compression
+	recompress       bool
+	split            size
+	folder           bool
+	since, inventory string
+	withBinary       bool
+	verify, noVerify bool
+	sign             string
+	dryRun           bool
+	timeout          time.Duration
+}
+
+func newBundle(r *report) *cobra.Command {
+	var o bundleOptions
+	c := &cobra.Command{
+		Use:   "bundle -o FILE --image IMAGE... --model DIR...",
+		Short: "Write images and models into one file, for hosts without a network",
+		Long: `Write images and models into one file that a person carries to a host and loads there with clara-push load. It is an OCI image
+layout; docker load and podman load can read the images in it too, but check no signature.
+
+IMAGE and DIR are what clara-push image and clara-push model take. FILE is a tar. A FILE that ends in a slash, or --folder, means a folder.
+--split SIZE cuts the tar into FILE.001, FILE.002 and so on, which cat joins, with a list FILE.parts.json. A FAT32 stick takes no file of
+4 GiB and more: --split 4GB.
+
+--since and --for leave out what the site has: what is in another bundle that was loaded there, or what the inventory of the host names.
+
+The same images, models and flags give the same bytes, unless the bundle is signed. SOURCE_DATE_EPOCH sets the time that is written into it.`,
+		Example: `  clara-push bundle -o release-1.2.tar --image app_livertumor:1.2 --model models/segmentation_liver_v1 --application livertumor --version 1.2
+  clara-push bundle -o /media/stick/release.tar --split 4GB --with-binary --image app_livertumor --model models/a --model models/b
+  clara-push bundle -o update.tar --since release-1.1.tar --image app_livertumor:1.2 --model models/segmentation_liver_v1`,
+		Args: noWords,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return within(c.Context(), o.timeout, func(ctx context.Context) error { return runBundle(ctx, o, r) })
+		},
+	}
+	addSections(c, section{"Contents", o.addContentFlags}, section{"Bundle", o.addFlags}, section{"Source", o.addSourceFlags}, r.section())
+	return c
+}
+
+func (o *bundleOptions) addContentFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.images, "image", nil, "`image` to put into it; may be repeated")
+	f.StringArrayVar(&o.models, "model", nil, "`folder` of a model to put into it; may be repeated")
+	f.StringVar(&o.application, "application", "", "`name` of the application that this is a release of")
+	f.StringVar(&o.version, "version", "", "`version` of the application; a host then refuses an older one")
+	f.StringVar(&o.since, "since", "", "leave out what this other `bundle` names, which was loaded at the site")
+	f.StringVar(&o.inventory, "for", "", "leave out what the host has by this inventory `file`")
+}
+
+func (o *bundleOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVarP(&o.output, "output", "o", "", "`file` to write, or a folder when it ends in a slash")
+	f.BoolVar(&o.folder, "folder", false, "write a folder instead of a tar")
+	f.Var(&o.split, "split", "cut the tar into files of this size, such as 4GB; for FAT32 needed from 4 GiB on")
+	f.Var(&o.compression, "compression", "of layers that are not compressed yet: gzip, which every engine reads, zstd or none (default gzip)")
+	f.BoolVar(&o.recompress, "recompress", false, "turn zstd layers into gzip; their digests and that of the manifest change")
+	f.StringVar(&o.sign, "sign", "", "sign with this SSH `key`")
+	f.BoolVar(&o.withBinary, "with-binary", false, "put clara-push for the host beside it")
+	f.BoolVar(&o.verify, "verify-write", false, "read it back from the medium afterwards (default: from removable media)")
+	f.BoolVar(&o.noVerify, "no-verify-write", false, "do not read it back, not even from removable media")
+	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be in it, and write nothing")
+}
+
+func (o *bundleOptions) addSourceFlags(f *pflag.FlagSet) {
+	f.Var(&o.platform, "platform", "take this image of a multi-platform one (default: what the source takes)")
+	f.StringVar(&o.engine, "engine", "", "`address` of the local engine (default: as the docker command finds it)")
+	f.StringVar(&o.config, "config", "", "`file` that takes the place of the model's config.pbtxt")
+	f.BoolVar(&o.strict, "strict", false, "refuse a model for what is otherwise a warning")
+	f.StringVar(&o.tritonVersion, "triton-version", "", "`version` of the server whose rules count, such as 19.08 or 20.07-v1 (default: the current one)")
+	f.StringVar(&o.cacheDir, "cache-dir", "", "`folder` that keeps layers read and compressed, and digests of files (default: clara-push in the user's cache folder)")
+	f.DurationVar(&o.timeout, "timeout", 0, "give up after this time in all; 0: never")
+}
+
+// noWords is met by words behind the flags: one may be meant for --image or --model.
+func noWords(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return manifest.Fail(manifest.KindUsage, "", "what is %q?", args[0]).Advise("each image is named with --image, each model with --model")
+}
+
+// check finds what is wrong with the flags before anything is looked for.
+func (o *bundleOptions) check() error {
+	usage := func(format string, args ...any) *manifest.Failure {
+		return manifest.Fail(manifest.KindUsage, "", format, args...)
+	}
+	switch {
+	case len(o.images)+len(o.models) == 0:
+		return usage("which image, or which model?").Advise("clara-push bundle -o FILE --image IMAGE... --model DIR...")
+	case o.output == "":
+		return usage("which file shall be written?").Advise("clara-push bundle -o FILE --image IMAGE... --model DIR...")
+	case o.config != "" && len(o.models) != 1:
+		return usage("--config belongs to one model, but %d are given", len(o.models))
+	case o.since != "" && o.inventory != "":
+		return usage("--since and --for are two bases, and a bundle has one")
+	case o.verify && o.noVerify:
+		return usage("--verify-write and --no-verify-write are both given")
+	case o.sign != "":
+		return usage("--sign is not supported by this build of clara-push")
+	}
+	return nil
+}
+
+func runBundle(ctx context.Context, o bundleOptions, r *report) error {
+	r.summary.DryRun = o.dryRun
+	if err := o.check(); err != nil {
+		return err
+	}
+	w, err := o.writeOptions(r.event)
+	if err != nil {
+		return err
+	}
+	var needs map[string][]string
+	if len(o.models) > 0 {
+		lint := modelOptions{config: o.config, strict: o.strict, tritonVersion: o.tritonVersion}
+		if needs, err = lint.lint(ctx, o.models, r); err != nil {
+			return err
+		}
+	}
+	b, err := writeBundle(ctx, o, w, needs)
+	r.summary.addBundle(b)
+	r.warnings(b.warnings()...)
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
+		r.result(b.planLines(o.output))
+		return nil
+	}
+	for _, line := range b.doneLines(o.output) {
+		r.note(line)
+	}
+	return nil
+}
