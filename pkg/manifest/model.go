@@ -101,6 +101,7 @@ const (
 	PlaceModel   Placement = "exchange" // the model directory is exchanged
 	PlaceCreate  Placement = "create"   // the model directory is new
 	PlaceFormer  Placement = "rollback" // a former state is put back
+	PlaceRemove  Placement = "remove"   // the model directory is taken away
 )
 
 // ModelPlan is what one model needs.
@@ -155,7 +156,12 @@ type DoneModel struct {
 	// receipts of older versions. The host keeps a list of the files of each.
 	Before Digest `json:"before,omitempty"`
 	After  Digest `json:"after,omitempty"`
+	// Undoes is the ID of the receipt that a rollback takes back.
+	Undoes string `json:"undoes,omitempty"`
 }
+
+// Changed reports whether anything was done.
+func (d DoneModel) Changed() bool { return d.Place != PlaceNothing }
 
 // maxModelName leaves room for endings within the 255 bytes that file systems give a name.
 const maxModelName = 200
