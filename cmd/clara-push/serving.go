@@ -149,7 +149,7 @@ func (s *serving) undo(ctx context.Context, plan manifest.Plan, why error) error
 			continue
 		}
 		s.ev.Say(manifest.StepServe, m.Model.Name, "putting the former state back")
-		receipt, err := s.dst.RollbackModel(ctx, m.Model.Name)
+		receipt, err := s.dst.Rollback(ctx, manifest.Selection{Models: []string{m.Model.Name}})
 		if err != nil {
 			hint = fmt.Sprintf("%s could not be rolled back: %v; try clara-push rollback HOST --model %s", m.Model.Name, err, m.Model.Name)
 			continue // the others can

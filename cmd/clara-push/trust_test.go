@@ -81,7 +81,9 @@ func TestTrustFlags(t *testing.T) {
 }
 
 // The machine that tests run on may have files of its own in /etc.
-func beginsWith(got, want []string) bool { return len(got) >= len(want) && slices.Equal(got[:len(want)], want) }
+func beginsWith(got, want []string) bool {
+	return len(got) >= len(want) && slices.Equal(got[:len(want)], want)
+}
 
 func holdsAll(got, want []string) bool {
 	return !slices.ContainsFunc(want, func(w string) bool { return !slices.Contains(got, w) })

@@ -110,7 +110,7 @@ func rollback(ctx context.Context, host, model string, o connection, ev manifest
 		return manifest.Receipt{}, err
 	}
 	defer dst.Close()
-	return dst.RollbackModel(ctx, model)
+	return dst.Rollback(ctx, manifest.Selection{Models: []string{model}})
 }
 
 // inventory asks what host is, not what it has; of a repository, whether models can be placed there.

@@ -13,11 +13,12 @@ import (
 )
 
 // Apply carries the plan out. First every image is loaded without a name, or found, and proven, and every model is built
-// beside its repository; only then are names moved and models placed, so that a failure before leaves all as it was. commit is called once, when the last byte of the last archive is
-// about to be handed to the engine: from then on ctx should not be cancelled any more, because the engine will finish what
-// it has.
+// beside its repository; only then are names moved and models placed, so that a failure before leaves all as it was. commit
+// is called once, when the last byte of the last archive is about to be handed to the engine: from then on ctx should not be
+// cancelled any more, because the engine will finish what it has.
 //
-// The receipt is written to the state folder when at least one name was dealt with, also beside an error. Failures:
+// What is killed between the first and the last change is completed by the next Open or Lock. The receipt is written to the
+// state folder when at least one name was dealt with, also beside an error. Failures:
 // KindStale when the host is not what the plan says (plan again; Absent names what the engine lacks), KindIntegrity when
 // bytes are not what the plan says, KindMalformed for a plan that makes no sense, KindSpace and KindEngine as the engine
 // tells. An error of the feed is returned as it is.
@@ -28,30 +29,22 @@ func (h *Host) Apply(ctx context.Context, p manifest.Plan, f Feed, commit func()
 	if h.engine != nil {
 		_ = h.engine.RemoveProofs(ctx) // what a killed process left is not this push's to fail for
 	}
-	receipt := h.newReceipt(p)
+	j := &journal{Receipt: h.newReceipt(p)}
 	a := &applying{host: h, plan: p, feed: f, ev: ev, commit: sync.OnceFunc(commit), sizes: map[manifest.Digest]int64{}}
 	placed, err := a.place(ctx)
 	if err != nil {
-		return receipt, err
+		return j.Receipt, err
 	}
-	built, err := h.models.prepare(ctx, p.Models, receipt.ID)
-	if err != nil {
-		return receipt, err
+	if j.Models, err = h.prepare(ctx, p, &j.Receipt); err != nil {
+		return j.Receipt, err
 	}
-	err = a.publish(ctx, placed, &receipt)
-	if err == nil && len(built) > 0 {
-		receipt.Repository = h.models.repo.path
-		err = h.models.publish(built, p, &receipt, ev)
-		for i := range receipt.Models {
-			if _, e := h.list(p.Models[i].Model.Files, p.Models[i].Model.Dirs); e != nil {
-				receipt.Warnings = append(receipt.Warnings, "the list of files was not written: "+e.Error())
-			}
+	if j.Images, err = a.flips(ctx, placed); err != nil {
+		if e := h.models.scrap(j.Models); e != nil {
+			err = errors.Join(err, e)
 		}
+		return j.Receipt, err
 	}
-	if len(receipt.Images)+len(receipt.Models) > 0 {
-		h.record(&receipt)
-	}
-	return receipt, err
+	return h.carryOut(ctx, j, a.commit, ev)
 }
 
 // applying is one plan being carried out.
@@ -80,7 +73,7 @@ func (a *applying) place(ctx context.Context) ([]placed, error) {
 		case manifest.ActionLoad:
 			images[n], err = a.load(ctx, n)
 		case manifest.ActionTag:
-			images[n], err = a.host.prove(ctx, ip.Existing, ip, a.ev)
+			images[n], err = a.host.prove(ctx, ip.Existing, identityOf(ip), a.ev)
 		}
 		if err != nil {
 			return nil, a.explain(err)
@@ -118,7 +111,7 @@ func (a *applying) load(ctx context.Context, n int) (placed, error) {
 		l.undo(ctx)
 		return placed{}, l.judge(err)
 	}
-	p, err := a.host.prove(ctx, l.id, l.plan, a.ev)
+	p, err := a.host.prove(ctx, l.id, identityOf(l.plan), a.ev)
 	if err != nil {
 		l.undo(ctx)
 		return placed{}, l.judge(err)

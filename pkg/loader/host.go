@@ -5,10 +5,12 @@ package loader
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/clara-push/clara-push/pkg/engine"
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -19,6 +21,7 @@ type Options struct {
 	EngineHost string // unix:///path/of/docker.sock
 	StateDir   string
 	NoEngine   bool   // only models are pushed: no engine is looked for
+	AnyEngine  bool   // one is used if it is there; what needs one fails later
 	Repository string // folder of models; empty: no models are pushed
 	Tool       string // version of clara-push, for inventories and receipts
 }
@@ -26,15 +29,18 @@ type Options struct {
 // A Host is this machine as the target of pushes: its engine, and a state folder with stage, lock and receipts. Apply must
 // run once at a time; everything else may run beside it.
 type Host struct {
-	engine *engine.Engine // nil with NoEngine
+	engine *engine.Engine // nil with NoEngine, and perhaps with AnyEngine
+	lacks  error          // why there is no engine
 	stage  *Stage
-	models *models // nil without Repository
+	models *models            // nil without Repository
+	others map[string]*models // repositories that receipts speak of, by path
 	dir    string
 	tool   string
+	said   []string // what was found in the middle, and how it was ended
 }
 
-// Open connects to the engine and opens the state folder. It fails with KindPermission when there is no engine, or no
-// right to use it or the folder.
+// Open connects to the engine and opens the state folder, and completes what a process that died left in the middle. It
+// fails with KindPermission when there is no engine, or no right to use it or the folder.
 func Open(ctx context.Context, o Options) (*Host, error) {
 	h := &Host{tool: o.Tool}
 	err := h.open(ctx, o)
@@ -47,9 +53,11 @@ func Open(ctx context.Context, o Options) (*Host, error) {
 
 func (h *Host) open(ctx context.Context, o Options) (err error) {
 	if !o.NoEngine {
-		if h.engine, err = engine.Find(ctx, o.EngineHost); err != nil {
+		h.engine, err = engine.Find(ctx, o.EngineHost)
+		if err != nil && (!o.AnyEngine || ctx.Err() != nil) {
 			return err
 		}
+		h.lacks = err
 	}
 	if h.dir, err = StateDir(o.StateDir); err != nil {
 		return err
@@ -58,9 +66,22 @@ func (h *Host) open(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	if o.Repository != "" {
-		h.models, err = openModels(o.Repository)
+		if h.models, err = openModels(o.Repository); err != nil {
+			return err
+		}
 	}
-	return err
+	if err := h.recover(ctx); err != nil {
+		return err
+	}
+	return h.models.mend()
+}
+
+// noEngine fails with the reason why there is no engine.
+func (h *Host) noEngine() error {
+	if h.lacks != nil {
+		return h.lacks
+	}
+	return manifest.Fail(manifest.KindPermission, "find engine", "this is about images, and no engine was looked for")
 }
 
 // Close drops the connection to the engine and lets go of the stage. Closing twice is no error.
@@ -69,8 +90,10 @@ func (h *Host) Close() error {
 	if h.stage != nil {
 		errs = append(errs, h.stage.Close())
 	}
-	if h.models != nil && h.models.stage != nil {
-		h.models.stage.close()
+	for _, m := range append(slices.Collect(maps.Values(h.others)), h.models) {
+		if m != nil && m.stage != nil {
+			m.stage.close()
+		}
 	}
 	if h.engine != nil {
 		errs = append(errs, h.engine.Close())

@@ -19,11 +19,19 @@ func (h *Host) Inventory(ctx context.Context, q manifest.Query) (manifest.Invent
 	inv := manifest.Inventory{
 		Agent: h.tool, Name: hostName(), User: userName(), Clock: time.Now().UTC(), Engine: h.Engine(), Stage: h.stage.Space(),
 	}
+	if q.Application != "" {
+		past, err := h.history()
+		if err != nil {
+			return inv, err
+		}
+		inv.Releases = slices.DeleteFunc(past.releases(), func(r manifest.Release) bool { return r.Application != manifest.Plain(q.Application) })
+	}
 	if h.engine != nil {
 		if err := h.inventoryImages(ctx, &inv, q); err != nil {
 			return inv, err
 		}
 	}
+	inv.Warnings = append(inv.Warnings, h.said...)
 	if h.models == nil || q.Models == nil {
 		return inv, nil
 	}

@@ -27,14 +27,32 @@ type Owner struct {
 type Lock struct {
 	file   *os.File
 	beside *Lock // of the repository; nil without one
-	// Waited tells that somebody else held the lock first, so that what was known before may be stale.
+	// Waited tells that somebody else held the lock first, or had left something in the middle, so that what was known before
+	// may be stale.
 	Waited bool
 }
 
 // Lock takes the lock on this host's engine and stage for one push at a time, and on the repository when it has one. While
 // another push of the same session holds it, that one is asked to end; for anybody else's it waits up to wait and then
-// fails with KindLocked.
+// fails with KindLocked. What that one left in the middle is completed.
 func (h *Host) Lock(ctx context.Context, o Owner, wait time.Duration, ev manifest.Events) (*Lock, error) {
+	l, err := h.lock(ctx, o, wait, ev)
+	if err != nil {
+		return nil, err
+	}
+	completed, err := h.goForward(ctx)
+	if err == nil && h.models.usable() == nil {
+		err = h.models.settled()
+	}
+	if err != nil && manifest.KindOf(err) != manifest.KindStale {
+		l.Release()
+		return nil, err
+	}
+	l.Waited = l.Waited || completed || err != nil
+	return l, nil
+}
+
+func (h *Host) lock(ctx context.Context, o Owner, wait time.Duration, ev manifest.Events) (*Lock, error) {
 	l, err := lockFile(ctx, filepath.Join(h.dir, "lock"), o, wait, ev)
 	if err != nil || h.models.usable() != nil {
 		return l, err

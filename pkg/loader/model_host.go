@@ -5,7 +5,6 @@ package loader
 import (
 	"context"
 	"errors"
-	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -35,12 +34,12 @@ func openModels(path string) (*models, error) {
 		return nil, stageFailure("open stage", err)
 	}
 	m.stage = stage
-	return m, m.mend()
+	return m, nil
 }
 
 // mend ends what a process that died left in the middle, unless a live one is at work.
 func (m *models) mend() error {
-	if !m.repo.unsettled() {
+	if m.usable() != nil || !m.repo.unsettled() {
 		return nil // and nobody is kept waiting
 	}
 	l, err := tryLock(m.lockPath())
@@ -113,6 +112,41 @@ func (m *models) usable() error {
 		return manifest.Fail(manifest.KindUsage, "stage", "no repository was named")
 	}
 	return m.refusal
+}
+
+// prepare builds every model of the plan, and says what will change.
+func (h *Host) prepare(ctx context.Context, p manifest.Plan, r *manifest.Receipt) ([]modelFlip, error) {
+	built, err := h.models.prepare(ctx, p.Models, r.ID)
+	if err != nil || len(built) == 0 {
+		return nil, err
+	}
+	r.Repository = h.models.repo.path
+	flips := make([]modelFlip, len(built))
+	for i, b := range built {
+		mp := p.Models[i]
+		flips[i] = h.models.flipOf(mp, b, p.Keep)
+		if flips[i].Done.After, err = h.list(mp.Model.Files, mp.Model.Dirs); err != nil {
+			r.Warnings = append(r.Warnings, "the list of the model's files was not written: "+err.Error())
+		}
+		if b == nil {
+			flips[i].Done.Before = flips[i].Done.After
+		}
+	}
+	return flips, nil
+}
+
+func (m *models) flipOf(p manifest.ModelPlan, b *placing, keep int) modelFlip {
+	f := modelFlip{Keep: keep, Done: manifest.DoneModel{
+		Name: p.Model.Name, Place: p.Place, Entry: p.Entry, Gone: p.Gone, Kept: p.Kept, Path: m.repo.live(p.Model.Name, ""),
+	}}
+	if b == nil {
+		return f
+	}
+	f.Step, f.former, f.Done.Before = &b.step, &b.former, b.before
+	for _, file := range p.Sent() {
+		f.Drop = append(f.Drop, file.Digest)
+	}
+	return f
 }
 
 // prepare builds every model outside the repository, as its files arrive. The result has nil for models that need nothing.
@@ -225,48 +259,9 @@ func checkPlan(p manifest.ModelPlan) error {
 	return nil
 }
 
-// publish makes the steps, one model after the other in the order of the plan, and says what was done.
-func (m *models) publish(all []*placing, plan manifest.Plan, receipt *manifest.Receipt, ev manifest.Events) error {
-	for i, p := range all {
-		mp := plan.Models[i]
-		done := manifest.DoneModel{Name: mp.Model.Name, Place: mp.Place, Entry: mp.Entry, Gone: mp.Gone, Kept: mp.Kept, Path: m.repo.live(mp.Model.Name, "")}
-		done.After = manifest.TreeDigest(mp.Model.Files, mp.Model.Dirs)
-		done.Before = done.After
-		if p != nil {
-			done.Before = p.before
-			ev.Say(manifest.StepPlace, mp.Model.Name, "placing")
-			if err := m.repo.place(p); err != nil {
-				return err
-			}
-		}
-		receipt.Models = append(receipt.Models, done)
-	}
-	if err := m.repo.sync(); err != nil {
-		return modelFailure("sync", err)
-	}
-	// The models are placed: what fails from here on is worth a warning.
-	if err := m.tidy(plan); err != nil {
-		receipt.Warnings = append(receipt.Warnings, "the folder beside the repository was not cleared: "+err.Error())
-	}
-	return nil
-}
-
-// tidy prunes what is kept, remembers what was placed, and clears the stage.
-func (m *models) tidy(plan manifest.Plan) error {
-	errs := []error{m.stage.drop(usesOf(plan.Models))}
-	for _, p := range plan.Models {
-		if p.Place != manifest.PlaceNothing {
-			errs = append(errs, m.repo.prune(p.Model.Name, plan.Keep), m.repo.seed(p.Model.Name, p.Model.Files, nil))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// seed remembers the digests of files that were just placed, so that the next scan reads none of them. Others adds what
-// is known of the rest of the model.
-func (r *repository) seed(model string, files []manifest.File, others map[string]known) error {
+// seed remembers the digests of files that were just placed, so that the next scan reads none of them.
+func (r *repository) seed(model string, files []manifest.File) error {
 	fresh := map[string]known{}
-	maps.Copy(fresh, others)
 	var mu sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(4)
@@ -287,33 +282,4 @@ func (r *repository) seed(model string, files []manifest.File, others map[string
 		return err
 	}
 	return r.writeDigests(model, fresh)
-}
-
-// RollbackModel puts back what the last placement of a model replaced, under the lock, and writes a receipt.
-func (h *Host) RollbackModel(ctx context.Context, model string, by Owner) (manifest.Receipt, error) {
-	receipt := h.newReceipt(manifest.Plan{From: by.From})
-	if err := errors.Join(h.models.usable(), manifest.CheckModelName(model)); err != nil {
-		return receipt, err
-	}
-	if err := h.models.settled(); err != nil && manifest.KindOf(err) != manifest.KindStale {
-		return receipt, err
-	}
-	receipt.Warnings = append(receipt.Warnings, h.models.said...)
-	f, err := h.models.repo.rollback(ctx, model)
-	if err != nil {
-		return receipt, err
-	}
-	var others map[string]known
-	if f.Entry != "" {
-		others = h.models.repo.remembered(model)
-	}
-	if err := h.models.repo.seed(model, f.Files, others); err != nil {
-		receipt.Warnings = append(receipt.Warnings, "the digests of the model were not remembered: "+err.Error())
-	}
-	receipt.Repository = h.models.repo.path
-	receipt.Models = []manifest.DoneModel{{
-		Name: model, Path: h.models.repo.live(model, ""), Place: manifest.PlaceFormer, Entry: f.Entry, Gone: !f.Had,
-	}}
-	h.record(&receipt)
-	return receipt, nil
 }

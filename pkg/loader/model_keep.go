@@ -48,41 +48,51 @@ func (f former) mark() string {
 	return filepath.Join(f.tree(), timeMark(f.Files, dirs))
 }
 
-// verify makes sure that a kept entry is what it was.
-func (f former) verify(ctx context.Context) error {
-	have, err := f.digests(ctx)
+// contents describes a kept entry, its paths below the model directory, and makes sure that it is what it was; nothing when
+// there was no entry.
+func (f former) contents(ctx context.Context) (manifest.HostModel, error) {
+	if !f.Had {
+		return manifest.HostModel{}, nil
+	}
+	have, err := f.describe(ctx)
 	if err != nil {
-		return modelFailure("verify the former state", err)
+		return have, modelFailure("verify the former state", err)
 	}
-	for _, file := range f.Files {
-		if have[file.Path] != file.Digest {
-			return manifest.Fail(manifest.KindIntegrity, "roll back model "+f.Model, "the kept file %s is not what it was", file.Path).
-				Advise("push the state that you want")
-		}
-	}
-	return nil
-}
-
-// digests hashes the files of a kept entry, by their paths in the model.
-func (f former) digests(ctx context.Context) (map[string]manifest.Digest, error) {
-	info, err := os.Lstat(f.tree())
-	if err != nil {
-		return nil, err
-	}
-	if !info.IsDir() {
-		k, err := digestOf(ctx, f.tree(), info, known{})
-		return map[string]manifest.Digest{f.Entry: k.Digest}, err
-	}
-	var h manifest.HostModel
-	if _, err := describe(ctx, f.tree(), nil, &h); err != nil {
-		return nil, err
-	}
-	have := map[string]manifest.Digest{}
-	for _, file := range h.Files {
-		have[path.Join(f.Entry, file.Path)] = file.Digest
+	if changed := changedPaths(f.Files, have.Files); len(changed) > 0 {
+		return have, manifest.Fail(manifest.KindIntegrity, "roll back model "+f.Model, "the kept file %s is not what it was", changed[0]).
+			Advise("push the state that you want")
 	}
 	return have, nil
 }
+
+// describe hashes a kept entry.
+func (f former) describe(ctx context.Context) (h manifest.HostModel, err error) {
+	info, err := os.Lstat(f.tree())
+	if err != nil {
+		return h, err
+	}
+	if !info.IsDir() {
+		k, err := digestOf(ctx, f.tree(), info, known{})
+		h.Files = []manifest.File{{Path: f.Entry, Descriptor: manifest.Descriptor{Digest: k.Digest, Size: info.Size()}}}
+		return h, err
+	}
+	if _, err := describe(ctx, f.tree(), nil, &h); err != nil {
+		return h, err
+	}
+	for i := range h.Files {
+		h.Files[i].Path = path.Join(f.Entry, h.Files[i].Path)
+	}
+	for i := range h.Dirs {
+		h.Dirs[i] = path.Join(f.Entry, h.Dirs[i])
+	}
+	if f.Entry != "" {
+		h.Dirs = append(h.Dirs, f.Entry)
+	}
+	return h, nil
+}
+
+// receipt is the ID of the receipt of the placement that replaced it.
+func (f former) receipt() string { return filepath.Base(f.dir) }
 
 func (f former) tree() string { return filepath.Join(f.dir, "tree") }
 

@@ -205,6 +205,9 @@ func carryOut(h *Host, pl manifest.Plan, contents map[manifest.Digest]string) (m
 		return manifest.Receipt{}, err
 	}
 	defer lock.Release()
+	if err := lock.Stale(); err != nil {
+		return manifest.Receipt{}, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	sent := make(chan error, 1)
@@ -270,7 +273,7 @@ func (p *placer) rollback(name string) (manifest.Receipt, error) {
 		return manifest.Receipt{}, err
 	}
 	defer lock.Release()
-	return h.RollbackModel(context.Background(), name, Owner{From: "test"})
+	return h.Rollback(context.Background(), manifest.Selection{Models: []string{name}}, Owner{From: "test"}, nil)
 }
 
 // newestOf is the newest time of a live model.

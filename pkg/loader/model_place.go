@@ -33,15 +33,20 @@ func (r *repository) begin(ctx context.Context, p manifest.ModelPlan, stage *fil
 		return nil, err
 	}
 	tree := r.tree(p.Model.Name)
-	if err := os.RemoveAll(tree); err != nil {
-		return nil, modelFailure(what, err)
-	}
-	if err := os.Mkdir(tree, 0o700); err != nil {
+	if err := ownTree(tree); err != nil {
 		return nil, modelFailure(what, err)
 	}
 	return &builder{
 		repo: r, stage: stage, plan: p, live: live, known: r.remembered(p.Model.Name), root: filepath.Join(tree, "new"), newer: after(live.Newer),
 	}, nil
+}
+
+// ownTree makes an empty folder for what goes into the live tree and what comes out of it.
+func ownTree(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.Mkdir(dir, 0o700)
 }
 
 // agrees makes sure that the live tree still is what the plan was made for.
@@ -61,14 +66,13 @@ func (b *builder) step(receipt string) (*placing, error) {
 	p, name := b.plan, b.plan.Model.Name
 	had := hadEntry(p, b.live)
 	f := former{Model: name, Entry: p.Entry, Had: had, Has: !p.Gone, dir: b.repo.formerDir(name, receipt)}
-	for _, file := range b.live.Files {
-		if had && p.Below(file.Path) {
-			f.Files = append(f.Files, file)
-		}
+	if had {
+		_, f.Files = entryOf(b.live, p.Entry)
 	}
 	s := step{
 		Model: name, Entry: p.Entry, Op: b.repo.stepOf(had, !p.Gone, p.Place == manifest.PlaceFile), Live: b.repo.live(name, p.Entry),
 		Fresh: b.root, Kept: f.tree(), Newer: b.newer,
+		Had: had, Was: f.Files,
 	}
 	if !p.Gone {
 		var err error
@@ -92,109 +96,6 @@ func hadEntry(p manifest.ModelPlan, live manifest.HostModel) bool {
 		return live.Found != manifest.FoundNothing
 	}
 	return slices.Contains(live.Dirs, p.Entry) || slices.ContainsFunc(live.Files, func(f manifest.File) bool { return f.Path == p.Entry })
-}
-
-// place makes the step and keeps the former state. The live tree changes in flip and nowhere else.
-func (r *repository) place(p *placing) error {
-	err := r.record(p.step)
-	if err == nil {
-		err = r.keep(p.former)
-	}
-	if err == nil {
-		err = p.step.flip()
-	}
-	if err == nil {
-		err = r.conclude(p.step)
-	} else {
-		err = r.unmade(p.step, err)
-	}
-	return modelFailure("place model "+p.step.Model, err)
-}
-
-// unmade ends a step that failed: one of two renames may have been made, which replay completes; else it is forgotten.
-func (r *repository) unmade(s step, cause error) error {
-	if !exists(r.journalPath(s.Model)) {
-		return cause
-	}
-	_, err := r.replayOne(r.journalPath(s.Model))
-	return errors.Join(cause, err)
-}
-
-// rollback puts back what the last placement of a model replaced.
-func (r *repository) rollback(ctx context.Context, model string) (former, error) {
-	what := "roll back model " + model
-	all, err := r.formers(model)
-	if err != nil {
-		return former{}, modelFailure(what, err)
-	}
-	if len(all) == 0 {
-		return former{}, manifest.Fail(manifest.KindNotFound, what, "no former state of it is kept").
-			Advise("push the state that you want; how many are kept is said by --keep")
-	}
-	f := all[len(all)-1]
-	if err := r.reachable(f); err != nil {
-		return f, err
-	}
-	if f.Had {
-		if err := f.verify(ctx); err != nil {
-			return f, err
-		}
-	}
-	return f, modelFailure(what, r.restore(f))
-}
-
-// reachable makes sure that the entry which f replaces can be where it was.
-func (r *repository) reachable(f former) error {
-	info, err := os.Lstat(filepath.Dir(r.live(f.Model, f.Entry)))
-	if err == nil && info.IsDir() {
-		return nil
-	}
-	return manifest.Fail(manifest.KindNotFound, "roll back model "+f.Model, "%s is not in the repository any more, so what was kept of it has no place", f.Model).
-		Advise("push the state that you want")
-}
-
-// restore exchanges the live entry for the kept one. What it replaces is not kept.
-func (r *repository) restore(f former) error {
-	if !f.Had && !exists(r.live(f.Model, f.Entry)) { // it went away without us
-		return os.RemoveAll(f.dir)
-	}
-	s, err := r.wayBack(f)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(r.sync(), r.record(s)); err != nil {
-		return err
-	}
-	if err := s.flip(); err != nil {
-		return r.unmade(s, err)
-	}
-	return errors.Join(r.conclude(s), r.sync())
-}
-
-// wayBack works out the step that puts back what is kept.
-func (r *repository) wayBack(f former) (s step, err error) {
-	newer, err := newest(r.live(f.Model, ""))
-	if err != nil {
-		return s, err
-	}
-	tree := r.tree(f.Model)
-	if err := errors.Join(os.RemoveAll(tree), os.Mkdir(tree, 0o700)); err != nil {
-		return s, err
-	}
-	live := r.live(f.Model, f.Entry)
-	s = step{
-		Model: f.Model, Entry: f.Entry, Live: live, Fresh: f.tree(), Kept: filepath.Join(tree, "out"), Newer: after(newer), Spent: f.dir,
-	}
-	if f.Had {
-		if s.Inode, err = inodeOf(f.tree()); err != nil {
-			return s, err
-		}
-		if err := os.Chtimes(f.mark(), s.Newer, s.Newer); err != nil {
-			return s, err
-		}
-	}
-	s.Op = r.stepOf(exists(live), f.Had, isRegular(live) && isRegular(f.tree()))
-	return s, nil
 }
 
 func isRegular(path string) bool {

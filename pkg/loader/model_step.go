@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
 // A step is one entry of a model changing, as the journal tells it. Paths are absolute; the entry's new state waits at
@@ -28,6 +30,13 @@ type step struct {
 	Newer time.Time `json:"newer"` // newer than anything that the live tree had; the new state has it already
 	// Spent is a folder that has no use once the step was made; empty for none.
 	Spent string `json:"spent,omitempty"`
+	// Was are the files of the entry that the step replaces. Had tells that there was one.
+	Had bool            `json:"had,omitempty"`
+	Was []manifest.File `json:"was,omitempty"`
+	// Commit is a file that is there when the step shall be made: the journal of what it is part of, as step number Order.
+	// Without it a step that was not made is taken back.
+	Commit string `json:"commit,omitempty"`
+	Order  int    `json:"order,omitempty"`
 }
 
 // operation is how a step is made.
@@ -141,62 +150,6 @@ func (r *repository) discard(s step) error {
 		}
 	}
 	return os.Remove(r.journalPath(s.Model))
-}
-
-// replay ends what a process that died left in the middle: a step that was made is concluded, one of two renames is
-// completed, any other forgotten. It returns a sentence for each. It runs before anything else, under the lock.
-func (r *repository) replay() ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(r.own, "journal"))
-	if err != nil {
-		return nil, err
-	}
-	var said []string
-	for _, e := range entries {
-		text, err := r.replayOne(filepath.Join(r.own, "journal", e.Name()))
-		if err != nil {
-			return said, err
-		}
-		if text != "" {
-			said = append(said, text)
-		}
-	}
-	return said, r.clearTrees()
-}
-
-func (r *repository) replayOne(journal string) (string, error) {
-	raw, err := os.ReadFile(journal)
-	if err != nil {
-		return "", err
-	}
-	var s step
-	if err := json.Unmarshal(raw, &s); err != nil || r.journalPath(s.Model) != journal {
-		return "", os.Remove(journal) // the temporary file of a journal that was never written
-	}
-	made, err := s.made()
-	if err != nil {
-		return "", err
-	}
-	if !made && s.Op == opRenames && !exists(s.Live) && exists(s.Kept) {
-		from := s.Fresh
-		if made = exists(from); !made { // lost with the machine: the former state is better than none
-			from = s.Kept
-		}
-		if err := moveNew(from, s.Live); err != nil {
-			return "", err
-		}
-	}
-	if !made {
-		return "model " + s.Model + ": an interrupted change was taken back", r.discard(s)
-	}
-	newer, err := newest(r.live(s.Model, ""))
-	if err != nil {
-		return "", err
-	}
-	s.Newer = after(newer)
-	if err := r.touch(s.Model, s.Newer); err != nil {
-		return "", err
-	}
-	return "model " + s.Model + ": an interrupted change was completed", errors.Join(r.conclude(s), r.sync())
 }
 
 // unsettled reports whether there may be something to replay.

@@ -10,13 +10,26 @@ import (
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
-// prove shows that the engine's image id is the whole image of the plan. What an engine printed while it loaded counts for
+// identity is what an image must prove to be.
+type identity struct {
+	Ref      string            `json:"ref"` // for people
+	Platform manifest.Platform `json:"platform"`
+	Config   manifest.Digest   `json:"config"`
+	Manifest manifest.Digest   `json:"manifest,omitempty"` // empty where any will do
+	DiffIDs  []manifest.Digest `json:"diffIDs"`
+}
+
+func identityOf(ip manifest.ImagePlan) identity {
+	return identity{ip.Image.Ref, ip.Image.Platform, ip.Image.Config.Digest, ip.Manifest.Digest, ip.Image.DiffIDs()}
+}
+
+// prove shows that the engine's image id is the whole image that is wanted. What an engine printed while it loaded counts for
 // nothing. It fails with KindStale when blobs are missing or the image is gone, KindIntegrity when it is another image,
 // KindEngine when no container can be made of it.
-func (h *Host) prove(ctx context.Context, id string, ip manifest.ImagePlan, ev manifest.Events) (placed, error) {
-	step := "prove " + ip.Image.Ref
-	ev.Say(manifest.StepProve, ip.Image.Ref, "proving")
-	img, err := h.engine.Image(ctx, id, ip.Image.Platform)
+func (h *Host) prove(ctx context.Context, id string, want identity, ev manifest.Events) (placed, error) {
+	step := "prove " + want.Ref
+	ev.Say(manifest.StepProve, want.Ref, "proving")
+	img, err := h.engine.Image(ctx, id, want.Platform)
 	if manifest.KindOf(err) == manifest.KindNotFound {
 		return placed{}, manifest.Fail(manifest.KindStale, step, "the engine has no whole image %s: %w", id, err)
 	}
@@ -30,23 +43,23 @@ func (h *Host) prove(ctx context.Context, id string, ip manifest.ImagePlan, ev m
 	}
 	store := h.engine.Describe().Store
 	known := img.Config.Digest != "" // else the manifest's digest must vouch for it
-	if known && img.Config.Digest != ip.Image.Config.Digest || !known && img.ID != string(ip.Manifest.Digest) {
-		return placed{}, manifest.Fail(manifest.KindIntegrity, step, "the engine's image %s has configuration %s instead of %s", id, img.Config.Digest, ip.Image.Config.Digest)
+	if known && img.Config.Digest != want.Config || !known && img.ID != string(want.Manifest) {
+		return placed{}, manifest.Fail(manifest.KindIntegrity, step, "the engine's image %s has configuration %s instead of %s", id, img.Config.Digest, want.Config)
 	}
-	if !slices.Equal(img.DiffIDs, ip.Image.DiffIDs()) {
+	if !slices.Equal(img.DiffIDs, want.DiffIDs) {
 		return placed{}, manifest.Fail(manifest.KindIntegrity, step, "the engine's image %s has other layers than the plan", id)
 	}
-	proof := []string{fmt.Sprintf("configuration %s and its %d layers are those of the source", ip.Image.Config.Digest, len(img.DiffIDs))}
-	if store == manifest.StoreContainerd && ip.Manifest.Digest != "" && known {
-		if img.Manifest.Digest != ip.Manifest.Digest {
-			return placed{}, manifest.Fail(manifest.KindIntegrity, step, "the engine's image %s has manifest %s instead of %s", id, img.Manifest.Digest, ip.Manifest.Digest)
+	proof := []string{fmt.Sprintf("configuration %s and its %d layers are those of the source", want.Config, len(img.DiffIDs))}
+	if store == manifest.StoreContainerd && want.Manifest != "" && known {
+		if img.Manifest.Digest != want.Manifest {
+			return placed{}, manifest.Fail(manifest.KindIntegrity, step, "the engine's image %s has manifest %s instead of %s", id, img.Manifest.Digest, want.Manifest)
 		}
-		proof = append(proof, fmt.Sprintf("manifest %s is the planned one", ip.Manifest.Digest))
+		proof = append(proof, fmt.Sprintf("manifest %s is the planned one", want.Manifest))
 	}
 	if h.engine.Content() != nil {
 		proof = append(proof, "all blobs that its manifest names are in the engine's store")
 	}
-	if err := h.engine.TryCreate(ctx, img.ID, ip.Image.Platform); err != nil {
+	if err := h.engine.TryCreate(ctx, img.ID, want.Platform); err != nil {
 		return placed{}, err
 	}
 	return placed{image: img, proof: append(proof, "a container can be created from it")}, nil

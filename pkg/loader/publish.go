@@ -9,50 +9,33 @@ import (
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
-// publish moves the names to the images that were placed, one after the other, and notes each in the receipt.
-func (a *applying) publish(ctx context.Context, images []placed, r *manifest.Receipt) error {
-	a.commit()
+// flips says for each image of the plan what its name bears and what it shall; the names must bear what the plan saw.
+func (a *applying) flips(ctx context.Context, images []placed) ([]imageFlip, error) {
+	var flips []imageFlip
 	for n, ip := range a.plan.Images {
-		done, err := a.publishOne(ctx, ip, images[n])
+		before, err := a.bearer(ctx, ip)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		r.Images = append(r.Images, done)
-		if ip.Action != manifest.ActionNothing {
-			r.Warnings = append(r.Warnings, a.host.dropKeepers(ctx, ip.Image.Ref, a.plan.Keep, done.Keeper)...)
-		}
+		flips = append(flips, a.flipOf(ip, images[n], before))
 	}
-	return nil
+	return flips, nil
 }
 
-// publishOne moves one name, if it still points at what the plan saw, and keeps the former image reachable first.
-func (a *applying) publishOne(ctx context.Context, ip manifest.ImagePlan, p placed) (manifest.Done, error) {
-	ref := ip.Image.Ref
-	before, err := a.bearer(ctx, ip)
-	if err != nil {
-		return manifest.Done{}, err
-	}
-	done := manifest.Done{Ref: ref, Action: ip.Action, Before: before, After: before}
+func (a *applying) flipOf(ip manifest.ImagePlan, p placed, before manifest.State) imageFlip {
+	done := manifest.Done{Ref: ip.Image.Ref, Action: ip.Action, Before: before, After: before}
 	if ip.Action == manifest.ActionNothing {
 		done.Proof = []string{"the name pointed at this image before, whole by the engine's own account"}
-		return done, nil
+		return imageFlip{Done: done, Keep: untouched}
 	}
-	id := p.image.ID
-	done.After = manifest.State{ID: id, Config: ip.Image.Config.Digest, Manifest: p.image.Manifest.Digest}
+	done.After = manifest.State{ID: p.image.ID, Config: ip.Image.Config.Digest, Manifest: p.image.Manifest.Digest}
 	done.Proof = p.proof
-	if before.ID != "" && before.ID != id {
-		if done.Stale, err = a.host.running(ctx, before.ID); err != nil {
-			return done, err
-		}
-		if a.plan.Keep > 0 {
-			done.Keeper = keeperName(ref, before)
-			if err := a.host.engine.Tag(ctx, before.ID, done.Keeper); err != nil {
-				return done, moved(ref, err)
-			}
-		}
+	if a.plan.Keep > 0 && before.ID != "" && done.Changed() {
+		done.Keeper = keeperName(done.Ref, before)
 	}
-	a.ev.Say(manifest.StepTag, ref, "naming "+id)
-	return done, a.host.move(ctx, ref, id)
+	want := identityOf(ip)
+	want.Manifest = done.After.Manifest
+	return imageFlip{Done: done, Want: want, Keep: a.plan.Keep}
 }
 
 // bearer says what bears the name now; it must be what the plan saw.
@@ -62,16 +45,21 @@ func (a *applying) bearer(ctx context.Context, ip manifest.ImagePlan) (manifest.
 		return manifest.State{}, err
 	}
 	if id != ip.Former {
-		return manifest.State{}, manifest.Fail(manifest.KindStale, "name "+ip.Image.Ref, "somebody else moved the name meanwhile: from %q to %q", ip.Former, id)
+		return manifest.State{}, movedAway(manifest.Done{Ref: ip.Image.Ref, Before: manifest.State{ID: ip.Former}}, id)
 	}
+	return a.host.stateOf(ctx, id), nil
+}
+
+// stateOf describes the image id; the zero state for an empty one.
+func (h *Host) stateOf(ctx context.Context, id string) manifest.State {
 	s := manifest.State{ID: id}
 	if id == "" {
-		return s, nil
+		return s
 	}
-	if img, err := a.host.engine.Image(ctx, id, manifest.Platform{}); err == nil { // a broken one has no more to tell
+	if img, err := h.engine.Image(ctx, id, manifest.Platform{}); err == nil { // a broken one has no more to tell
 		s.Config, s.Manifest = img.Config.Digest, img.Manifest.Digest
 	}
-	return s, nil
+	return s
 }
 
 // move gives the image id the name ref and looks whether it has it.
@@ -94,8 +82,26 @@ func moved(ref string, err error) error {
 	return err
 }
 
+// namesOf lists the names of the image id.
+func (h *Host) namesOf(ctx context.Context, id string) ([]string, error) {
+	refs, err := h.engine.Refs(ctx)
+	var names []string
+	for ref, bearer := range refs {
+		if bearer == id {
+			names = append(names, ref)
+		}
+	}
+	return names, err
+}
+
+// usersOf lists the containers that were made of the image id, running or not.
+func (h *Host) usersOf(ctx context.Context, id string) ([]manifest.Container, error) {
+	containers, err := h.engine.Containers(ctx)
+	return slices.DeleteFunc(containers, func(c manifest.Container) bool { return c.Image != id }), err
+}
+
 // running lists the containers that run the image id.
 func (h *Host) running(ctx context.Context, id string) ([]manifest.Container, error) {
-	containers, err := h.engine.Containers(ctx)
-	return slices.DeleteFunc(containers, func(c manifest.Container) bool { return c.Image != id || c.State != "running" }), err
+	containers, err := h.usersOf(ctx, id)
+	return slices.DeleteFunc(containers, func(c manifest.Container) bool { return c.State != "running" }), err
 }

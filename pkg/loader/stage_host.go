@@ -59,14 +59,14 @@ func (h *Host) Held(session string) bool {
 // A session's receipt is looked for among so many of the newest: other pushes may have ended since.
 const recentReceipts = 100
 
-// ReceiptOf returns the receipt of this session's push; nil when it wrote none.
+// ReceiptOf returns the receipt of this session's push or load; nil when it wrote none.
 func (h *Host) ReceiptOf(session string) (*manifest.Receipt, error) {
 	receipts, err := h.newestReceipts(recentReceipts)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	for i := range receipts {
-		if receipts[i].Session == session {
+		if receipts[i].Session == session && receipts[i].Act == manifest.ActPush {
 			return &receipts[i], nil
 		}
 	}

@@ -19,14 +19,22 @@ type Options struct {
 	Keep int
 	// Exact removes version directories of a model that only the host has.
 	Exact bool
+	// MinVersion refuses a bundle of a lower version; empty lets every version through.
+	MinVersion string
+	// AllowDowngrade lets an older version of an application through than the one that was loaded last.
+	AllowDowngrade bool
 	// Absent are layers (by diffID) and blobs that the host's engine denied having, whatever its inventory says.
 	Absent []Digest
 }
 
 // Diff decides what must happen for the host that inv describes to have a. It is a pure function. It fails with
 // KindUsage for a foreign platform, KindEngine for an image the store cannot take, KindNotFound when the host lacks what
-// the source leaves out, KindSpace when the room is known to be too small.
+// the source leaves out, KindPolicy for an older release than the host has or o asks for, KindSpace when the room is known
+// to be too small.
 func Diff(a Artifacts, inv Inventory, o Options) (Plan, error) {
+	if err := checkRelease(a.Provenance, inv.Releases, o); err != nil {
+		return Plan{}, err
+	}
 	p := Plan{Store: inv.Engine.Store, Keep: o.Keep, Provenance: a.Provenance}
 	have := newHoldings(inv, o.Absent)
 	for _, img := range a.Images {

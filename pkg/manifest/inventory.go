@@ -99,6 +99,9 @@ type Inventory struct {
 
 	Repository *Repository `json:"repository,omitempty"` // nil when no models were asked about
 
+	// Releases has the last loaded version of the application asked about, if any.
+	Releases []Release `json:"releases,omitempty"`
+
 	Users    []Container `json:"users,omitempty"`    // containers that use an image now bearing one of the asked refs
 	Warnings []string    `json:"warnings,omitempty"` // for people
 }
@@ -112,6 +115,8 @@ type Query struct {
 	All     bool       `json:"all,omitempty"`     // everything that is there
 
 	Models *ModelQuery `json:"models,omitempty"`
+
+	Application string `json:"application,omitempty"` // whose last loaded version matters
 }
 
 // Ask returns the query whose answer Diff needs to plan a.
@@ -132,6 +137,9 @@ func Ask(a Artifacts) Query {
 	slices.Sort(q.Blobs)
 	q.Blobs = slices.Compact(q.Blobs)
 	q.Models = askModels(a.Models)
+	if a.Provenance != nil {
+		q.Application = a.Provenance.Application
+	}
 	return q
 }
 

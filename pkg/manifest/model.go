@@ -101,6 +101,7 @@ const (
 	PlaceModel   Placement = "exchange" // the model directory is exchanged
 	PlaceCreate  Placement = "create"   // the model directory is new
 	PlaceFormer  Placement = "rollback" // a former state is put back
+	PlaceRemove  Placement = "remove"   // the model directory is taken away
 )
 
 // ModelPlan is what one model needs.
@@ -155,10 +156,15 @@ type DoneModel struct {
 	// receipts of older versions. The host keeps a list of the files of each.
 	Before Digest `json:"before,omitempty"`
 	After  Digest `json:"after,omitempty"`
+	// Undoes is the ID of the receipt that a rollback takes back.
+	Undoes string `json:"undoes,omitempty"`
 }
 
 // MaxModelFiles bounds how many files and folders a model may have: a plan must fit into one message to the host.
 const MaxModelFiles = 40_000
+
+// Changed reports whether anything was done.
+func (d DoneModel) Changed() bool { return d.Place != PlaceNothing }
 
 // maxModelName leaves room for endings within the 255 bytes that file systems give a name.
 const maxModelName = 200

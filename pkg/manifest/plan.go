@@ -8,6 +8,10 @@ const (
 	ActionNothing Action = "nothing" // the name points at this very image already
 	ActionTag     Action = "tag"     // the image is there, the name must be moved
 	ActionLoad    Action = "load"    // something must be loaded
+
+	// In receipts only.
+	ActionFormer Action = "rollback" // the name was given back to the former image
+	ActionRemove Action = "remove"   // the name was taken away
 )
 
 // LayerPlan is one layer as the image on the host will name it.

@@ -22,10 +22,27 @@ type Done struct {
 	Proof []string `json:"proof"`
 	// Stale are containers that still run the former image.
 	Stale []Container `json:"stale,omitempty"`
+	// Undoes is the ID of the receipt that a rollback takes back.
+	Undoes string `json:"undoes,omitempty"`
 }
 
-// Receipt is the record of one push: what was done, by whom, when and how proven. It lies on the host as JSON.
+// Changed reports whether the name points at something else than before.
+func (d Done) Changed() bool { return d.Before.ID != d.After.ID }
+
+// Act is the sort of thing that a receipt records.
+type Act string
+
+// The acts.
+const (
+	ActPush     Act = "" // a push or a load
+	ActRollback Act = "rollback"
+	ActRemove   Act = "remove"
+)
+
+// Receipt is the record of one push, load, rollback or removal: what was done, by whom, when and how proven. It lies on
+// the host as JSON.
 type Receipt struct {
+	Act      Act       `json:"act,omitempty"`
 	ID       string    `json:"id"`   // sorts by time: 20261122T140501Z-1f2e3d4c
 	Tool     string    `json:"tool"` // version of clara-push on the host
 	Session  string    `json:"session"`
@@ -43,6 +60,8 @@ type Receipt struct {
 	Warnings   []string    `json:"warnings,omitempty"`
 	// Provenance is the bundle that it came from; nil for anything else.
 	Provenance *Provenance `json:"provenance,omitempty"`
+	// Completed tells that what it records was left in the middle by a process that died, and completed by the next start.
+	Completed bool `json:"completed,omitempty"`
 }
 
 // Swept says what a clean-up removed from the stage.

@@ -51,8 +51,13 @@ type InstalledModel struct {
 	Back    bool        `json:"back"`
 }
 
-// Selection says what a rollback or removal is about. The zero value means the last push or load as a whole.
+// Selection names images and models. To a rollback the zero value means the last push or load as a whole.
 type Selection struct {
 	Images []string `json:"images,omitempty"`
 	Models []string `json:"models,omitempty"`
+	// Force goes on where somebody else has changed what was placed; what they changed is lost.
+	Force bool `json:"force,omitempty"`
 }
+
+// Empty reports whether s names nothing.
+func (s Selection) Empty() bool { return len(s.Images)+len(s.Models) == 0 }

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -24,7 +25,7 @@ type Local struct {
 // engine, or no right to use it or the folder.
 func OpenLocal(ctx context.Context, o LocalOptions) (*Local, error) {
 	host, err := loader.Open(ctx, loader.Options{
-		EngineHost: o.EngineHost, StateDir: o.StateDir, NoEngine: o.NoEngine, Repository: o.Repository, Tool: o.Version,
+		EngineHost: o.EngineHost, StateDir: o.StateDir, NoEngine: o.NoEngine, AnyEngine: o.AnyEngine, Repository: o.Repository, Tool: o.Version,
 	})
 	if err != nil {
 		return nil, err
@@ -55,6 +56,9 @@ func (l *Local) Apply(ctx context.Context, p manifest.Plan, src Source, ev manif
 	if err := l.acquire(ctx, ev); err != nil {
 		return manifest.Receipt{}, err
 	}
+	if err := l.stale(); err != nil {
+		return manifest.Receipt{}, err
+	}
 	p.Session, p.From = l.session, whoami()
 	c := newLanding(ctx, p, src, ev)
 	defer c.end(nil)
@@ -77,16 +81,45 @@ func (l *Local) Apply(ctx context.Context, p manifest.Plan, src Source, ev manif
 	return receipt, err
 }
 
-func (l *Local) acquire(ctx context.Context, ev manifest.Events) error {
-	if l.lock != nil {
-		return nil
+// acquire takes the lock, which is kept until Close.
+func (l *Local) acquire(ctx context.Context, ev manifest.Events) (err error) {
+	if l.lock == nil {
+		l.lock, err = l.host.Lock(ctx, l.owner(), l.options.LockWait, ev)
 	}
-	lock, err := l.host.Lock(ctx, loader.Owner{From: whoami(), Session: l.session}, l.options.LockWait, ev)
-	if err != nil {
-		return err
+	return err
+}
+
+// stale fails with KindStale, once, when somebody else held the lock before.
+func (l *Local) stale() error {
+	err := l.lock.Stale()
+	l.lock.Waited = false
+	return err
+}
+
+func (l *Local) owner() loader.Owner { return loader.Owner{From: whoami(), Session: l.session} }
+
+// Status implements Keeper.
+func (l *Local) Status(ctx context.Context) (manifest.Status, error) { return l.host.Status(ctx) }
+
+// Rollback implements Keeper.
+func (l *Local) Rollback(ctx context.Context, what manifest.Selection) (manifest.Receipt, error) {
+	if err := l.acquire(ctx, l.options.Events); err != nil {
+		return manifest.Receipt{}, err
 	}
-	l.lock = lock
-	return lock.Stale()
+	return l.host.Rollback(ctx, what, l.owner(), l.options.Events)
+}
+
+// Remove implements Keeper.
+func (l *Local) Remove(ctx context.Context, what manifest.Selection) (manifest.Receipt, error) {
+	if err := l.acquire(ctx, l.options.Events); err != nil {
+		return manifest.Receipt{}, err
+	}
+	return l.host.Remove(ctx, what, l.owner(), l.options.Events)
+}
+
+// Sweep implements Keeper.
+func (l *Local) Sweep(ctx context.Context, age time.Duration) (manifest.Swept, error) {
+	return l.host.Sweep(ctx, age)
 }
 
 // landing is one plan on its way from a source to this machine.

@@ -10,7 +10,10 @@ import (
 )
 
 // Local is this machine as a target. Only a Linux machine can be one.
-type Local struct{ Target }
+type Local struct {
+	Target
+	Keeper
+}
 
 // OpenLocal fails: nothing lands on a machine that is not Linux.
 func OpenLocal(context.Context, LocalOptions) (*Local, error) {

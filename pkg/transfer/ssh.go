@@ -25,6 +25,7 @@ type SSHOptions struct {
 	StateDir   string        // folder there for stage and receipts; empty: the agent's choice
 	EngineHost string        // engine there, as unix://…; empty: the agent's search
 	NoEngine   bool          // only models are pushed: the host may have no engine
+	AnyEngine  bool          // an engine is used if there is one
 	Repository string        // folder of models there; empty: no models are pushed
 	LockWait   time.Duration // how long to wait for another push; 0: fail at once
 	LimitRate  int64         // bytes per second, over all connections; 0: no limit
@@ -95,7 +96,7 @@ func (s *SSH) greet(ctx context.Context) error {
 	hello := &wire.Hello{
 		Version: s.options.Version, From: s.from, Session: s.session, StateDir: s.options.StateDir,
 		EngineHost: s.options.EngineHost, LockWait: int64(s.options.LockWait / time.Second),
-		NoEngine: s.options.NoEngine, Repository: s.options.Repository,
+		NoEngine: s.options.NoEngine, AnyEngine: s.options.AnyEngine, Repository: s.options.Repository,
 	}
 	m, err := c.call(ctx, wire.Message{Type: wire.THello, Hello: hello}, s.interim(s.options.Events, nil))
 	if err == nil && m.Welcome == nil {
@@ -173,30 +174,6 @@ func (s *SSH) Inventory(ctx context.Context, q manifest.Query) (manifest.Invento
 		return manifest.Inventory{}, s.unexpected(m)
 	}
 	return *m.Inventory, nil
-}
-
-// Sweep removes staged chunks that no push holds and nobody touched for age.
-func (s *SSH) Sweep(ctx context.Context, age time.Duration) (manifest.Swept, error) {
-	m, err := s.request(ctx, wire.Message{Type: wire.TSweep, Sweep: &wire.Sweep{Age: int64(age / time.Second)}}, nil)
-	if err != nil {
-		return manifest.Swept{}, err
-	}
-	if m.Swept == nil {
-		return manifest.Swept{}, s.unexpected(m)
-	}
-	return *m.Swept, nil
-}
-
-// RollbackModel puts back what the last placement of a model replaced.
-func (s *SSH) RollbackModel(ctx context.Context, model string) (manifest.Receipt, error) {
-	m, err := s.request(ctx, wire.Message{Type: wire.TRollback, Model: model}, s.interim(s.options.Events, nil))
-	if err != nil {
-		return manifest.Receipt{}, err
-	}
-	if m.Receipt == nil {
-		return manifest.Receipt{}, s.unexpected(m)
-	}
-	return *m.Receipt, nil
 }
 
 func (s *SSH) request(ctx context.Context, m wire.Message, notify func(wire.Message)) (wire.Message, error) {

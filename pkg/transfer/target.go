@@ -5,6 +5,7 @@ package transfer
 
 import (
 	"context"
+	"time"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
@@ -29,4 +30,18 @@ type Target interface {
 	// the target is no longer as p supposes; then a new plan is needed. Either way what has arrived is kept.
 	Apply(ctx context.Context, p manifest.Plan, src Source, ev manifest.Events) (manifest.Receipt, error)
 	Close() error
+}
+
+// A Keeper looks after what was placed on a target. Both targets are one.
+type Keeper interface {
+	// Status tells what was placed and whether it still is as the receipts say.
+	Status(ctx context.Context) (manifest.Status, error)
+	// Rollback puts back what the last push or load replaced, or of what names, what the last push of each replaced. It fails
+	// with KindNotFound when there is nothing to go back to, with KindDrift when somebody else has changed it since.
+	Rollback(ctx context.Context, what manifest.Selection) (manifest.Receipt, error)
+	// Remove takes away what was placed, for good. It fails with KindNotFound for what no receipt speaks of, with KindDrift
+	// when somebody else has changed it since.
+	Remove(ctx context.Context, what manifest.Selection) (manifest.Receipt, error)
+	// Sweep removes what is staged, held by no push, and was not touched for age.
+	Sweep(ctx context.Context, age time.Duration) (manifest.Swept, error)
 }

@@ -198,8 +198,12 @@ func (s *session) handle(ctx context.Context, m wire.Message, body []byte) error
 		s.work.Go(func() { s.inventory(ctx, m) })
 	case m.Type == wire.TSweep && m.Sweep != nil:
 		s.work.Go(func() { s.sweep(ctx, m) })
-	case m.Type == wire.TRollback:
-		s.work.Go(func() { s.rollback(ctx, m) })
+	case m.Type == wire.TStatus:
+		s.work.Go(func() { s.status(ctx, m) })
+	case m.Type == wire.TRollback && m.Selection != nil:
+		s.work.Go(func() { s.change(ctx, m, s.host.Rollback) })
+	case m.Type == wire.TRemove && m.Selection != nil:
+		s.work.Go(func() { s.change(ctx, m, s.host.Remove) })
 	case m.Type == wire.TApply && m.Plan != nil:
 		return s.apply(m)
 	case m.Type == wire.TPut && m.Put != nil:

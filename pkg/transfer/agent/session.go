@@ -21,7 +21,7 @@ func (s *session) welcome(ctx context.Context) error {
 	}
 	host, err := loader.Open(ctx, loader.Options{
 		EngineHost: s.hello.EngineHost, StateDir: s.hello.StateDir, Tool: s.options.Version,
-		NoEngine: s.hello.NoEngine, Repository: s.hello.Repository,
+		NoEngine: s.hello.NoEngine, AnyEngine: s.hello.AnyEngine, Repository: s.hello.Repository,
 	})
 	if err != nil {
 		return err
@@ -78,8 +78,17 @@ func (s *session) sweep(ctx context.Context, m wire.Message) {
 	s.send(wire.Message{Type: wire.TSwept, ID: m.ID, Swept: &swept})
 }
 
-// rollback takes the last placement of a model back, under the lock.
-func (s *session) rollback(ctx context.Context, m wire.Message) {
+func (s *session) status(ctx context.Context, m wire.Message) {
+	status, err := s.host.Status(ctx)
+	if err != nil {
+		s.fail(m.ID, err)
+		return
+	}
+	s.send(wire.Message{Type: wire.TStatus, ID: m.ID, Status: &status})
+}
+
+// change takes something back or away, under the lock.
+func (s *session) change(ctx context.Context, m wire.Message, do func(context.Context, manifest.Selection, loader.Owner, manifest.Events) (manifest.Receipt, error)) {
 	if s.lock == nil { // an apply of this session keeps it: what is taken back is then what was placed
 		lock, err := s.takeLock(ctx, s.host, m.ID)
 		if err != nil {
@@ -88,7 +97,7 @@ func (s *session) rollback(ctx context.Context, m wire.Message) {
 		}
 		defer lock.Release()
 	}
-	receipt, err := s.host.RollbackModel(ctx, m.Model, loader.Owner{From: manifest.Plain(s.hello.From), Session: s.hello.Session})
+	receipt, err := do(ctx, *m.Selection, loader.Owner{From: manifest.Plain(s.hello.From), Session: s.hello.Session}, s.events(m.ID))
 	if err != nil {
 		s.fail(m.ID, err)
 		return

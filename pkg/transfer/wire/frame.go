@@ -14,7 +14,7 @@ import (
 )
 
 // Protocol is the version of this language. A client and an agent of different versions do not talk.
-const Protocol = 1
+const Protocol = 2
 
 // Caps on what one frame may hold, in bytes. A header carries at most an inventory, a body at most one chunk and what an
 // encoder adds to it.

@@ -22,7 +22,9 @@ const (
 	TBlob      Type = "blob"      // the next blob of an image, its size known; not answered
 	TEnd       Type = "end"       // no more blobs of an image; not answered
 	TPut       Type = "put"       // a chunk or a pack, in the body; answered by ack
-	TRollback  Type = "rollback"  // put back what the last placement of a model replaced; answered by receipt
+	TStatus    Type = "status"    // what was placed and whether it still is; answered by status
+	TRollback  Type = "rollback"  // put back what a push replaced; answered by receipt
+	TRemove    Type = "remove"    // take away what was placed; answered by receipt
 	TAbort     Type = "abort"     // give the running apply up: the client cannot go on
 	TSweep     Type = "sweep"     // answered by swept
 	TPing      Type = "ping"      // answered by pong
@@ -53,7 +55,8 @@ type Message struct {
 	Put       *Put                `json:"put,omitempty"`
 	Event     *manifest.Event     `json:"event,omitempty"`
 	Receipt   *manifest.Receipt   `json:"receipt,omitempty"`
-	Model     string              `json:"model,omitempty"`
+	Selection *manifest.Selection `json:"selection,omitempty"`
+	Status    *manifest.Status    `json:"status,omitempty"`
 	Sweep     *Sweep              `json:"sweep,omitempty"`
 	Swept     *manifest.Swept     `json:"swept,omitempty"`
 	Failure   *Failure            `json:"failure,omitempty"`
@@ -68,6 +71,7 @@ type Hello struct {
 	EngineHost string `json:"engineHost"` // empty: the agent's own search
 	LockWait   int64  `json:"lockWait"`   // seconds to wait for a lock
 	NoEngine   bool   `json:"noEngine"`   // only models are pushed
+	AnyEngine  bool   `json:"anyEngine"`  // an engine is used if there is one
 	Repository string `json:"repository"` // folder of models; empty: no models are pushed
 	Digest     bool   `json:"digest"`     // say the digest of the agent's own binary
 }

@@ -1,0 +1,172 @@
+//go:build linux
+
+package loader
+
+import (
+	"slices"
+	"time"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+)
+
+// history is what the receipts of this host tell, name by name.
+type history struct {
+	receipts []manifest.Receipt // newest first
+	stories  map[key]*story
+	order    []key // as the names came up
+	undone   map[string]int
+}
+
+// key is an image's name, or a model and its repository.
+type key struct{ repository, name string }
+
+// A story is what became of one name.
+type story struct {
+	now  *deed  // what it was set to last; nil when it was taken away
+	past []deed // pushes that changed it and were not taken back, oldest first
+}
+
+// A deed is what one receipt says of one name.
+type deed struct {
+	key
+	act     manifest.Act
+	receipt string
+	at      time.Time
+	from    *manifest.Provenance
+	undoes  string
+	changed bool
+	gone    bool               // nothing bears the name afterwards
+	image   manifest.Done      // when repository is empty
+	model   manifest.DoneModel // else
+}
+
+// history reads all receipts.
+func (h *Host) history() (*history, error) {
+	receipts, err := h.Receipts()
+	if err != nil {
+		return nil, err
+	}
+	t := &history{receipts: receipts, stories: map[key]*story{}, undone: map[string]int{}}
+	for _, r := range slices.Backward(receipts) {
+		for _, d := range deedsOf(r) {
+			t.tell(d)
+		}
+	}
+	return t, nil
+}
+
+// deedsOf lists what a receipt says, in its order.
+func deedsOf(r manifest.Receipt) []deed {
+	var deeds []deed
+	base := deed{act: r.Act, receipt: r.ID, at: r.Finished, from: r.Provenance}
+	for _, d := range r.Images {
+		e := base
+		e.key, e.image = key{name: d.Ref}, d
+		e.undoes, e.changed, e.gone = d.Undoes, d.Changed(), d.After.ID == ""
+		deeds = append(deeds, e)
+	}
+	for _, d := range r.Models {
+		e := base
+		e.key, e.model = key{r.Repository, d.Name}, d
+		e.undoes, e.changed, e.gone = d.Undoes, d.Changed(), d.Gone && d.Entry == ""
+		if d.Place == manifest.PlaceFormer { // receipts of older versions do not say that they are rollbacks
+			e.act = manifest.ActRollback
+		}
+		deeds = append(deeds, e)
+	}
+	return deeds
+}
+
+// tell adds a deed to its story. Deeds come oldest first.
+func (t *history) tell(d deed) {
+	s := t.stories[d.key]
+	if s == nil {
+		s = &story{}
+		t.stories[d.key] = s
+		t.order = append(t.order, d.key)
+	}
+	switch d.act {
+	case manifest.ActRemove:
+		s.past = nil
+	case manifest.ActRollback:
+		t.takeBack(s, &d)
+	default:
+		if d.changed {
+			s.past = append(s.past, d)
+		}
+	}
+	s.now = &d
+	if d.gone {
+		s.now = nil
+	}
+}
+
+// takeBack takes what d undoes out of the story. What is there then came from where the push before it came from.
+func (t *history) takeBack(s *story, d *deed) {
+	i := len(s.past) - 1
+	if d.undoes != "" {
+		i = slices.IndexFunc(s.past, func(p deed) bool { return p.receipt == d.undoes })
+	}
+	if i >= 0 {
+		t.undone[s.past[i].receipt]++
+		s.past = slices.Delete(s.past, i, i+1)
+	}
+	if last := s.last(); last != nil && sameState(last, d) {
+		d.from = last.from
+	}
+}
+
+// last is the newest push that changed the name and was not taken back; nil when there is none.
+func (s *story) last() *deed {
+	if s == nil || len(s.past) == 0 {
+		return nil
+	}
+	return &s.past[len(s.past)-1]
+}
+
+func sameState(a, b *deed) bool {
+	return a.image.After == b.image.After && a.model.After == b.model.After
+}
+
+// lastPush lists what the newest push changed that was not wholly taken back, without what was; nil when there is none.
+func (t *history) lastPush() []deed {
+	for _, r := range t.receipts {
+		var deeds []deed
+		for _, d := range deedsOf(r) {
+			if last := t.stories[d.key].last(); d.act == manifest.ActPush && last != nil && last.receipt == r.ID {
+				deeds = append(deeds, *last)
+			}
+		}
+		if len(deeds) > 0 {
+			return deeds
+		}
+	}
+	return nil
+}
+
+// releases lists the version of each application that was loaded last. A load that was taken back as a whole does not
+// count; one whose images and models were removed does, for a removal is no way back to an older version.
+func (t *history) releases() []manifest.Release {
+	var releases []manifest.Release
+	for _, r := range t.receipts {
+		p := r.Provenance
+		if p == nil || p.Application == "" || r.Act != manifest.ActPush || t.takenBack(r) {
+			continue
+		}
+		known := slices.ContainsFunc(releases, func(o manifest.Release) bool { return o.Application == p.Application })
+		if !known {
+			releases = append(releases, manifest.Release{Application: p.Application, Version: p.Version, Receipt: r.ID, Loaded: r.Finished})
+		}
+	}
+	return releases
+}
+
+func (t *history) takenBack(r manifest.Receipt) bool {
+	changed := 0
+	for _, d := range deedsOf(r) {
+		if d.changed {
+			changed++
+		}
+	}
+	return changed > 0 && t.undone[r.ID] == changed
+}

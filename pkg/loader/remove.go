@@ -1,0 +1,167 @@
+//go:build linux
+
+package loader
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+)
+
+// Remove takes away the images and models that what names, with everything that is kept of them: it cannot be taken back.
+// Only what a receipt says that clara-push placed can be removed. An image goes with its last name; one that a container
+// uses stays, and the receipt warns. The caller holds the lock.
+//
+// It fails with KindNotFound when no receipt speaks of it, KindDrift when it is not what was placed any more (unless
+// what.Force is set).
+func (h *Host) Remove(ctx context.Context, what manifest.Selection, by Owner, ev manifest.Events) (manifest.Receipt, error) {
+	j := &journal{Receipt: h.newReceipt(manifest.Plan{From: by.From, Session: by.Session})}
+	j.Receipt.Act = manifest.ActRemove
+	past, err := h.history()
+	if err != nil {
+		return j.Receipt, err
+	}
+	deeds, err := h.toRemove(past, what)
+	if err != nil {
+		return j.Receipt, err
+	}
+	for _, d := range deeds {
+		if d.repository != "" {
+			f, err := h.modelAway(ctx, d, what.Force)
+			if err != nil {
+				return j.Receipt, unplanned(err, h.models.scrap(j.Models))
+			}
+			j.Models, j.Receipt.Repository = append(j.Models, f), d.repository
+			continue
+		}
+		f, err := h.imageAway(ctx, d, what.Force)
+		if err != nil {
+			return j.Receipt, unplanned(err, h.models.scrap(j.Models))
+		}
+		j.Images = append(j.Images, f)
+	}
+	return h.carryOut(ctx, j, func() {}, ev)
+}
+
+// toRemove finds what was set last for everything that what names.
+func (h *Host) toRemove(past *history, what manifest.Selection) ([]deed, error) {
+	if what.Empty() {
+		return nil, manifest.Fail(manifest.KindUsage, "", "what is to be removed?")
+	}
+	var deeds []deed
+	for _, ref := range what.Images {
+		k, err := past.image(ref)
+		if err != nil {
+			return nil, err
+		}
+		if past.stories[k].now == nil {
+			return nil, removedAlready("image " + ref)
+		}
+		deeds = append(deeds, *past.stories[k].now)
+	}
+	for _, name := range what.Models {
+		if err := errors.Join(h.models.usable(), manifest.CheckModelName(name)); err != nil {
+			return nil, err
+		}
+		s := past.stories[h.modelKey(name)]
+		if s == nil {
+			return nil, manifest.Fail(manifest.KindNotFound, "read receipts", "no receipt on this host speaks of a model %s in %s", name, h.models.repo.path).
+				Advise("clara-push status lists what was placed; what clara-push did not place is not its to remove")
+		}
+		if s.now == nil {
+			return nil, removedAlready("model " + name)
+		}
+		deeds = append(deeds, *s.now)
+	}
+	return deeds, h.reach(deeds)
+}
+
+func removedAlready(what string) error {
+	return manifest.Fail(manifest.KindNotFound, "read receipts", "%s was taken away already, says the newest receipt that speaks of it", manifest.Plain(what))
+}
+
+// imageAway works out how a name is taken away. That nothing bears it any more is no failure.
+func (h *Host) imageAway(ctx context.Context, d deed, force bool) (imageFlip, error) {
+	now, err := h.engine.ID(ctx, d.name)
+	if err != nil {
+		return imageFlip{}, err
+	}
+	if placed := d.image.After.ID; now != "" && now != placed && !force {
+		return imageFlip{}, manifest.Fail(manifest.KindDrift, "remove "+d.name, "somebody else has moved the name: it points at %s, placed was %s", now, placed).
+			Advise("docker rmi %s removes that; or remove it all the same with --force", d.name)
+	}
+	return imageFlip{Done: manifest.Done{
+		Ref: d.name, Action: manifest.ActionRemove, Before: h.stateOf(ctx, now), Proof: []string{},
+	}}, nil
+}
+
+// modelAway works out the step that takes a model out of the repository.
+func (h *Host) modelAway(ctx context.Context, d deed, force bool) (modelFlip, error) {
+	repo := h.models.repo
+	live, err := repo.scan(ctx, d.name)
+	if err != nil {
+		return modelFlip{}, modelFailure("look at model "+d.name, err)
+	}
+	flip := modelFlip{Done: manifest.DoneModel{
+		Name: d.name, Path: repo.live(d.name, ""), Place: manifest.PlaceRemove, Gone: true, Before: treeOf(live),
+	}}
+	if live.Found == manifest.FoundNothing {
+		return flip, nil
+	}
+	if err := h.removable(d, live, force); err != nil {
+		return flip, err
+	}
+	tree := repo.tree(d.name)
+	if err := ownTree(tree); err != nil {
+		return flip, modelFailure("remove model "+d.name, err)
+	}
+	flip.Step = &step{
+		Model: d.name, Op: opOut, Live: repo.live(d.name, ""), Kept: filepath.Join(tree, "out"), Newer: after(live.Newer), Had: true, Was: live.Files,
+	}
+	return flip, nil
+}
+
+// removable makes sure that nothing goes with the model that clara-push did not place.
+func (h *Host) removable(d deed, live manifest.HostModel, force bool) error {
+	step := "remove model " + d.name
+	if live.Found != manifest.FoundDirectory {
+		return manifest.Fail(manifest.KindPermission, step, "there is a %s of that name", live.Found).Advise("remove it by hand")
+	}
+	if refusal, advice := h.models.repo.checkModel(live); refusal != "" {
+		f := manifest.Fail(manifest.KindPermission, step, "%s", refusal)
+		f.Hint = advice
+		return f
+	}
+	switch {
+	case force:
+		return nil
+	case d.model.After != "" && d.model.After != treeOf(live):
+		return manifest.Fail(manifest.KindDrift, step, "somebody else has changed it since it was placed (%s)", some(h.changes(d.model.After, live))).
+			Advise("save what you need of it, then remove it with --force")
+	case len(d.model.Kept) > 0:
+		return manifest.Fail(manifest.KindDrift, step, "version %s was there before clara-push placed the model", strings.Join(d.model.Kept, ", ")).
+			Advise("remove that by hand, or everything with --force")
+	}
+	return nil
+}
+
+// changes lists the paths at which a live model differs from what a tree digest stands for; none when nobody knows.
+func (h *Host) changes(placed manifest.Digest, live manifest.HostModel) []string {
+	l, err := h.listed(placed)
+	if err != nil {
+		return nil
+	}
+	return append(changedPaths(l.Files, live.Files), changedPaths(folders(l.Dirs), folders(live.Dirs))...)
+}
+
+// folders are directories in the shape of files, to be compared like them.
+func folders(dirs []string) []manifest.File {
+	files := make([]manifest.File, len(dirs))
+	for i, d := range dirs {
+		files[i].Path = d + "/"
+	}
+	return files
+}
