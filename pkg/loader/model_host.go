@@ -144,20 +144,28 @@ func (m *models) build(ctx context.Context, plans []manifest.ModelPlan, receipt 
 			return nil, err
 		}
 	}
+	if err := each(builders, func(_ int, b *builder) error { return b.frame() }); err != nil {
+		return nil, modelFailure("build models", err)
+	}
 	g, going := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.stage.await(going, sentBy(plans)) })
-	g.Go(func() error { return each(builders, func(_ int, b *builder) error { return b.frame(going) }) })
+	g.Go(func() error { return m.stage.plant(going, small(builders)) })
+	g.Go(func() error { return each(builders, func(_ int, b *builder) error { return b.copyLive(going) }) })
 	if err := g.Wait(); err != nil {
 		return nil, modelFailure("build models", err)
 	}
 	uses, all := usesOf(plans), make([]*placing, len(plans))
-	return all, modelFailure("build models", each(builders, func(i int, b *builder) error {
+	err := each(builders, func(i int, b *builder) error {
 		err := b.fill(ctx, uses)
 		if err == nil {
 			all[i], err = b.step(receipt)
 		}
 		return err
-	}))
+	})
+	if err == nil {
+		err = m.stage.drop(filesIn(plans)) // before the disk sees any of it
+	}
+	return all, modelFailure("build models", err)
 }
 
 func each(builders []*builder, do func(int, *builder) error) error {
@@ -184,6 +192,17 @@ func usesOf(plans []manifest.ModelPlan) map[manifest.Digest]int {
 		}
 	}
 	return uses
+}
+
+// filesIn are all files of the models, whether they are sent or not: a push that broke off may have left them in the stage.
+func filesIn(plans []manifest.ModelPlan) map[manifest.Digest]bool {
+	all := map[manifest.Digest]bool{}
+	for _, p := range plans {
+		for _, f := range p.Model.Files {
+			all[f.Digest] = true
+		}
+	}
+	return all
 }
 
 // sentBy lists the files that the plans need from the stage, once each, in the order in which they are sent.
@@ -248,9 +267,9 @@ func (m *models) publish(all []*placing, plan manifest.Plan, receipt *manifest.R
 	return nil
 }
 
-// tidy prunes what is kept, remembers what was placed, and clears the stage.
+// tidy prunes what is kept and remembers what was placed.
 func (m *models) tidy(plan manifest.Plan) error {
-	errs := []error{m.stage.drop(usesOf(plan.Models))}
+	var errs []error
 	for _, p := range plan.Models {
 		if p.Place != manifest.PlaceNothing {
 			errs = append(errs, m.repo.prune(p.Model.Name, plan.Keep), m.repo.seed(p.Model.Name, p.Model.Files, nil))
