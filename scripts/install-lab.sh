@@ -19,7 +19,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # Program and the package that brings it. A program that is there, from wherever, is used as it is.
 programs=(
   sshd:openssh-server ssh:openssh-client dockerd:docker.io containerd:containerd runc:runc podman:podman
-  docker-registry:docker-registry ip:iproute2 zstd:zstd unshare:util-linux mkfs.ext4:e2fsprogs
+  docker-registry:docker-registry ip:iproute2 zstd:zstd rsync:rsync unshare:util-linux mkfs.ext4:e2fsprogs
 )
 
 # What building the modern engine takes besides.

@@ -1,7 +1,7 @@
 //go:build linux
 
 // Bench measures clara-push against what people do without it: docker save | ssh docker load, the same with zstd in
-// between, scp. Everything runs on this machine, in a lab of its own, over loopback or emulated lines. It prints one table of
+// between, scp; for models tar, scp -r and rsync. Everything runs on this machine, in a lab of its own, over loopback or emulated lines. It prints one table of
 // ratios; the figures are medians of runs that took turns, each from the same state. It proves nothing right: the tests do.
 // Read main, then row, then world.measure.
 package main
@@ -21,11 +21,13 @@ import (
 
 // options are the flags.
 type options struct {
-	pairs, lines, changes, ways string
-	runs                        int
-	large, thin, lossy          int64 // MB
-	program                     string
-	quick, show                 bool
+	pairs, lines, changes, ways, models string
+	runs                                int
+	large, thin, lossy                  int64 // MB
+	files                               int   // of the model of many
+	weights                             int64 // MB, of the model of one
+	program                             string
+	quick, show                         bool
 }
 
 func main() {
@@ -41,7 +43,8 @@ func main() {
 
 func parseFlags() options {
 	var o options
-	flag.StringVar(&o.pairs, "pairs", "docker2010:docker2010,modern-containerd:modern-containerd", "source:host engines, of "+kinds())
+	flag.StringVar(&o.pairs, "pairs", "docker2010:docker2010,modern-containerd:modern-containerd", "source:host engines, of "+kinds()+", or none")
+	flag.StringVar(&o.models, "models", "", "models to measure, of "+manyFiles+", "+oneFile+", or none (default both)")
 	flag.StringVar(&o.lines, "lines", "", "lines to measure on, of "+lineNames()+" (default all)")
 	flag.StringVar(&o.changes, "changes", "", "what changed since the last push, of cold, top, nothing (default all)")
 	flag.StringVar(&o.ways, "ways", "", "ways to measure, of "+wayNames()+" (default all that apply)")
@@ -49,12 +52,14 @@ func parseFlags() options {
 	flag.Int64Var(&o.large, "large", 1074, "size of the base layer in MB")
 	flag.Int64Var(&o.thin, "thin", 256, "size of the base layer on the 100 Mbit/s line in MB")
 	flag.Int64Var(&o.lossy, "lossy", 64, "size of the layer on the lossy lines in MB")
+	flag.IntVar(&o.files, "files", 10_000, "how many files of 4 KiB the model of many files has")
+	flag.Int64Var(&o.weights, "weights", 1000, "size of the model of one file in MB")
 	flag.StringVar(&o.program, "program", "", "clara-push to measure (default: build it)")
 	flag.BoolVar(&o.quick, "quick", false, "one run each, small images, loopback and the thin line only")
 	flag.BoolVar(&o.show, "show", false, "let clara-push tell each step, with the seconds since its start")
 	flag.Parse()
 	if o.quick {
-		o.runs, o.large, o.thin = 1, 256, 64
+		o.runs, o.large, o.thin, o.weights = 1, 256, 64, 250
 		if o.lines == "" {
 			o.lines = "loopback,100mbit"
 		}
@@ -84,7 +89,7 @@ func run(ctx context.Context, o options) error {
 	var results []result
 	defer func() { printTable(os.Stdout, results, o) }()
 	for _, p := range pairsOf(rows) {
-		if err := lab.Available(p.source, p.host); err != nil {
+		if err := p.available(); err != nil {
 			leaveOut(p, err)
 			continue
 		}

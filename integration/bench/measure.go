@@ -32,9 +32,23 @@ type result struct {
 	samples []sample
 }
 
+// subject is what a row's runs bring to the host.
+type subject interface {
+	prepare(ctx context.Context, r row) error // what the runs begin with, once
+	reset(ctx context.Context, r row) error   // brings back the state before a run
+	check(ctx context.Context, r row) error   // sees that a run did what it should
+}
+
+func (w *world) subject() subject {
+	if w.models != nil {
+		return w.models
+	}
+	return w
+}
+
 // race lets the row's ways take turns.
 func (w *world) race(ctx context.Context, r row, runs int) ([]result, error) {
-	if err := w.prepare(ctx, r); err != nil {
+	if err := w.subject().prepare(ctx, r); err != nil {
 		return nil, err
 	}
 	var err error
@@ -53,7 +67,7 @@ func (w *world) race(ctx context.Context, r row, runs int) ([]result, error) {
 				return results, fmt.Errorf("%s: %w", way.name, err)
 			}
 			results[n].samples = append(results[n].samples, s)
-			fmt.Fprintf(os.Stderr, "bench: %s: %-11s %7.2f s  %s\n", r, way.name, s.seconds, load())
+			fmt.Fprintf(os.Stderr, "bench: %s: %-14s %7.2f s  %s\n", r, way.name, s.seconds, load())
 		}
 	}
 	return results, nil
@@ -61,7 +75,7 @@ func (w *world) race(ctx context.Context, r row, runs int) ([]result, error) {
 
 // run brings back the state, runs the way once, and sees that it did what it should.
 func (w *world) run(ctx context.Context, r row, way way) (sample, error) {
-	if err := w.reset(ctx, r); err != nil {
+	if err := w.subject().reset(ctx, r); err != nil {
 		return sample{}, err
 	}
 	commands, err := way.commands(ctx, w, r)
@@ -72,7 +86,7 @@ func (w *world) run(ctx context.Context, r row, way way) (sample, error) {
 	if err != nil || !way.loads {
 		return s, err
 	}
-	return s, w.check(ctx, r)
+	return s, w.subject().check(ctx, r)
 }
 
 func (w *world) measure(ctx context.Context, commands []*exec.Cmd) (sample, error) {

@@ -7,6 +7,9 @@ import "github.com/clara-push/clara-push/integration/lab"
 // promise is how many times as long as clara-push a way must take in a row for clara-push to be what it promises; 0 where
 // it promises nothing. Less than 1: clara-push may take longer, for it does more.
 func promise(r row, w way) float64 {
+	if r.pair == noEngines {
+		return modelPromise(r, w)
+	}
 	classic := r.pair == pair{lab.Docker2010, lab.Docker2010}
 	modern := r.pair == pair{lab.ModernContainerd, lab.ModernContainerd}
 	switch {
@@ -32,4 +35,15 @@ func promise(r row, w way) float64 {
 		}
 	}
 	return 0
+}
+
+// modelPromise is promise for models.
+func modelPromise(r row, w way) float64 {
+	switch {
+	case w.name == "rsync -W, sync":
+		return 1 / 1.15
+	case r.line.name != loopback:
+		return map[string]float64{"rsync -a": 1}[w.name]
+	}
+	return map[string]float64{"tar | ssh": 1. / 2, "scp -r": 3}[w.name]
 }

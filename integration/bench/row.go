@@ -4,16 +4,35 @@ package main
 
 import (
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 
 	"github.com/clara-push/clara-push/integration/lab"
 )
 
-// pair is a source's engine and a host's.
+// pair is a source's engine and a host's. The zero pair is for models, which need none.
 type pair struct{ source, host lab.Kind }
 
-func (p pair) String() string { return short(p.source) + " → " + short(p.host) }
+var noEngines pair
+
+func (p pair) String() string {
+	if p == noEngines {
+		return "model"
+	}
+	return short(p.source) + " → " + short(p.host)
+}
+
+// available says why this machine cannot have what the pair needs.
+func (p pair) available() error {
+	if p != noEngines {
+		return lab.Available(p.source, p.host)
+	}
+	if _, err := exec.LookPath("rsync"); err != nil {
+		return fmt.Errorf("rsync is not installed: run scripts/install-lab.sh")
+	}
+	return lab.Available()
+}
 
 func short(k lab.Kind) string {
 	switch k {
@@ -34,9 +53,18 @@ type row struct {
 	change change
 	ways   []way
 	image  string // of world.images
+	shape  shape  // of the model, where one is brought
 }
 
-func (r row) String() string { return fmt.Sprintf("%s, %s, %s", r.pair, r.line.name, r.change) }
+func (r row) String() string { return fmt.Sprintf("%s, %s, %s", r.pair, r.line.name, r.what()) }
+
+// what says what is brought: which model, or what of an image.
+func (r row) what() string {
+	if r.pair == noEngines {
+		return r.shape.name
+	}
+	return string(r.change)
+}
 
 // change is what happened to the image since the host got it.
 type change string
@@ -67,11 +95,30 @@ func chooseRows(o options) ([]row, error) {
 			}
 		}
 	}
+	rows = append(rows, modelRows(o)...)
 	if len(rows) == 0 {
 		return nil, fmt.Errorf("the flags leave nothing to measure")
 	}
 	return rows, nil
 }
+
+// modelRows lists what the flags ask for of models, which have no former state: they are cold.
+func modelRows(o options) []row {
+	var rows []row
+	for _, s := range shapes(o) {
+		for _, l := range lines {
+			r := row{line: l, change: cold, shape: s}
+			r.ways = r.allWays(o)
+			if slices.Contains(s.lines, l.name) && chosen(o.lines, l.name) && chosen(o.changes, string(cold)) && chosen(o.models, s.name) && len(r.ways) > 0 {
+				rows = append(rows, r)
+			}
+		}
+	}
+	return rows
+}
+
+// none is what -pairs and -models take for nothing at all.
+const none = "none"
 
 // chosen reports whether a list of names, separated by commas, has name; the empty list has all.
 func chosen(list, name string) bool {
@@ -80,6 +127,9 @@ func chosen(list, name string) bool {
 
 func parsePairs(s string) ([]pair, error) {
 	var pairs []pair
+	if s == none {
+		return nil, nil
+	}
 	for _, word := range strings.Split(s, ",") {
 		source, host, ok := strings.Cut(word, ":")
 		p := pair{lab.Kind(source), lab.Kind(host)}
@@ -104,7 +154,11 @@ func pairsOf(rows []row) []pair {
 // allWays lists the ways that make sense in the row and that the flags ask for.
 func (r row) allWays(o options) []way {
 	var ways []way
-	for _, w := range allWays {
+	all := imageWays
+	if r.pair == noEngines {
+		all = modelWays
+	}
+	for _, w := range all {
 		if w.fits(r) && chosen(o.ways, w.name) {
 			ways = append(ways, w)
 		}

@@ -18,16 +18,17 @@ func printTable(to io.Writer, results []result, o options) {
 	if len(results) == 0 {
 		return
 	}
-	fmt.Fprintf(to, "\nBase layer %d MB (100mbit: %d MB, lossy: no base and a layer of %d MB that does not shrink), top layer 3 MB. Medians of %d runs\n"+
-		"that took turns, on %d processors; both ends share them. All with the cipher %s.\n\n", o.large, o.thin, o.lossy, o.runs, runtime.NumCPU(), cipher)
+	fmt.Fprintf(to, "\nBase layer %d MB (100mbit: %d MB, lossy: no base and a layer of %d MB that does not shrink), top layer 3 MB. Models of %d\n"+
+		"files of 4 KiB and of one file of %d MB, which do not shrink. Medians of %d runs that took turns, on %d processors; both ends share\n"+
+		"them. All with the cipher %s.\n\n", o.large, o.thin, o.lossy, o.files, o.weights, o.runs, runtime.NumCPU(), cipher)
 	t := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "source → host\tline\tchanged\tway\tseconds\tratio\twanted\ton the wire\tmemory here\tmemory there")
+	fmt.Fprintln(t, "source → host\tline\twhat\tway\tseconds\tratio\twanted\ton the wire\tmemory here\tmemory there")
 	var last row
 	for _, r := range results {
 		if len(r.samples) == 0 {
 			continue
 		}
-		where := [3]string{r.row.pair.String(), r.row.line.name, string(r.row.change)}
+		where := [3]string{r.row.pair.String(), r.row.line.name, r.row.what()}
 		if r.row.String() == last.String() {
 			where = [3]string{}
 		}

@@ -10,13 +10,13 @@ import (
 	"github.com/clara-push/clara-push/integration/lab"
 )
 
-// A way is one way to bring an image to a host.
+// A way is one way to bring an image or a model to a host.
 type way struct {
 	name string
 	fits func(row) bool
 	// commands are the processes that do it, each one's output the next one's input.
 	commands func(ctx context.Context, w *world, r row) ([]*exec.Cmd, error)
-	loads    bool // the host has the image afterwards
+	loads    bool // the host has it afterwards
 }
 
 const (
@@ -25,7 +25,7 @@ const (
 	cipher    = "aes128-gcm@openssh.com" // the one clara-push chooses; ssh's own choice is twice the work
 )
 
-var allWays = []way{
+var imageWays = []way{
 	{claraPush, always, push, true},
 	{plainPipe, lossless, pipe("", ""), true},
 	{"zstd -1", lossless, pipe("zstd -q -1 -T0", "zstd -dqc"), true},
@@ -36,7 +36,7 @@ var allWays = []way{
 
 func wayNames() string {
 	var names []string
-	for _, w := range allWays {
+	for _, w := range append(imageWays, modelWays[1:]...) {
 		names = append(names, w.name)
 	}
 	return strings.Join(names, ", ")
@@ -69,7 +69,7 @@ func pipe(pack, unpack string) func(context.Context, *world, row) ([]*exec.Cmd, 
 				remote = unpack + " | " + remote
 			}
 		}
-		return append(cmds, w.enter(ctx, "ssh", "-F", w.route.config, "-c", cipher, "-o", "LogLevel=VERBOSE", hostAlias, remote)), nil
+		return append(cmds, w.enter(ctx, append(w.ssh(), hostAlias, remote)...)), nil
 	}
 }
 

@@ -25,6 +25,7 @@ type world struct {
 	program string
 	built   map[string]bool
 	kept    map[string]bool // files in the cache that belong to the state before a run
+	models  *models         // where models are brought; nil where images are
 }
 
 const hostAlias = "bench" // the host's name in our ssh_config
@@ -40,6 +41,15 @@ func newWorld(ctx context.Context, l *lab.Lab, p pair, o options) (*world, error
 		if err := build(ctx, w.program); err != nil {
 			return nil, err
 		}
+	}
+	if p == noEngines {
+		w.models = &models{world: w}
+		s, err := l.SSHD(ctx, lab.SSHDOptions{})
+		if err != nil {
+			return nil, err
+		}
+		w.host = &lab.Host{SSHD: s}
+		return w, w.bringAgent(ctx)
 	}
 	if w.source, err = l.Engine(ctx, p.source, lab.EngineOptions{}); err != nil {
 		return nil, err
@@ -63,12 +73,16 @@ func (w *world) bringAgent(ctx context.Context) error {
 		return err
 	}
 	defer r.close() //nolint:errcheck // the line has served
-	return explained(exec.CommandContext(ctx, w.program, "check", "-F", r.config, hostAlias))
+	command := []string{"check", "-F", r.config, hostAlias}
+	if w.models != nil {
+		command = append(command, "--repository", w.dir)
+	}
+	return explained(exec.CommandContext(ctx, w.program, command...))
 }
 
 // close ends the engines, so that the next pair has the machine for itself.
 func (w *world) close() error {
-	if err := w.host.Stop(); err != nil {
+	if err := w.host.Stop(); err != nil || w.models != nil {
 		return err
 	}
 	if err := w.host.Engine.Stop(); err != nil {

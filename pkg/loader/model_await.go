@@ -17,9 +17,8 @@ import (
 // followers is how many large files are hashed at once while they arrive.
 const followers = 4
 
-// await returns when all files are there whole and their digests were checked. Large files are hashed while they arrive. A
-// large one that is not what its digest says is removed: KindStale when part of it came in an earlier push, so that it is
-// sent once more, else KindIntegrity.
+// await returns when all large files are there whole; they are hashed while they arrive. One that is not what its digest says
+// is removed: KindStale when part of it came in an earlier push, so that it is sent once more, else KindIntegrity.
 func (s *fileStage) await(ctx context.Context, files []manifest.Descriptor) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(followers)
@@ -28,24 +27,7 @@ func (s *fileStage) await(ctx context.Context, files []manifest.Descriptor) erro
 			g.Go(func() error { return s.follow(ctx, d) })
 		}
 	}
-	for _, d := range files {
-		if d.Size > manifest.SmallFile {
-			continue
-		}
-		if err := s.until(ctx, func() bool { return s.isWhole(d.Digest) }); err != nil {
-			if failed := g.Wait(); failed != nil {
-				return failed
-			}
-			return err
-		}
-	}
 	return g.Wait()
-}
-
-func (s *fileStage) isWhole(d manifest.Digest) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.whole[d]
 }
 
 // until waits until something that arrives makes done true.
@@ -93,7 +75,6 @@ func (s *fileStage) follow(ctx context.Context, d manifest.Descriptor) error {
 	if got := hex.EncodeToString(h.Sum(nil)); got != d.Digest.Encoded() || info.Size() != d.Size {
 		return s.damaged(d, f, got)
 	}
-	s.settle(d.Digest)
 	return nil
 }
 

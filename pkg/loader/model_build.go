@@ -25,8 +25,8 @@ const (
 )
 
 // builder makes the new state of one entry of a model outside the repository: a file, a version directory, or the whole
-// model directory. First everything that the host has is copied, while files arrive; those are moved in when all are there,
-// so that a push that is cut off finds them again.
+// model directory. First everything that the host has is copied and small files are written out, while files arrive; large
+// ones are moved in when all are there, so that a push that is cut off finds them again.
 type builder struct {
 	repo  *repository
 	stage *fileStage
@@ -42,15 +42,13 @@ func (b *builder) target(p string) string {
 	return filepath.Join(b.root, filepath.FromSlash(strings.TrimPrefix(strings.TrimPrefix(p, b.plan.Entry), "/")))
 }
 
-// frame makes the directories, and copies the files that the live tree has.
-func (b *builder) frame(ctx context.Context) error {
-	if b.plan.Gone {
+// frame makes the directories.
+func (b *builder) frame() error {
+	if b.plan.Gone || b.plan.Place == manifest.PlaceFile {
 		return nil
 	}
-	if b.plan.Place != manifest.PlaceFile {
-		if err := makeDir(b.root); err != nil {
-			return err
-		}
+	if err := makeDir(b.root); err != nil {
+		return err
 	}
 	for _, d := range b.plan.Model.Dirs {
 		if b.plan.Below(d) && d != b.plan.Entry {
@@ -58,6 +56,14 @@ func (b *builder) frame(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// copyLive copies the files that the live tree has.
+func (b *builder) copyLive(ctx context.Context) error {
+	if b.plan.Gone {
+		return nil
 	}
 	for _, f := range b.plan.Copied() {
 		if err := b.takeOver(ctx, f); err != nil {
@@ -99,13 +105,32 @@ func (b *builder) changed(path string) error {
 	return manifest.Fail(manifest.KindStale, "build model "+b.plan.Model.Name, "the file %s changed on the host meanwhile", path)
 }
 
-// fill moves the files from the stage into the new state. Uses counts how often each is still needed: the last use moves
-// it.
+// small lists where the small files that are sent go, by their digests.
+func small(builders []*builder) map[manifest.Digest][]string {
+	paths := map[manifest.Digest][]string{}
+	for _, b := range builders {
+		if b == nil || b.plan.Gone {
+			continue
+		}
+		for _, f := range b.plan.Sent() {
+			if f.Size <= manifest.SmallFile {
+				paths[f.Digest] = append(paths[f.Digest], b.target(f.Path))
+			}
+		}
+	}
+	return paths
+}
+
+// fill moves the large files from the stage into the new state. Uses counts how often each is still needed: the last use
+// moves it.
 func (b *builder) fill(ctx context.Context, uses map[manifest.Digest]int) error {
 	if b.plan.Gone {
 		return nil
 	}
 	for _, f := range b.plan.Sent() {
+		if f.Size <= manifest.SmallFile {
+			continue
+		}
 		uses[f.Digest]--
 		var err error
 		if uses[f.Digest] > 0 {

@@ -16,9 +16,8 @@ type modelFlip struct {
 	Step *step              `json:"step,omitempty"`
 	// Keep is how many former states stay; untouched leaves them as they are.
 	Keep int `json:"keep"`
-	// Drop are files in the stage that have no use afterwards, Spent a folder.
-	Drop  []manifest.Digest `json:"drop,omitempty"`
-	Spent string            `json:"spent,omitempty"`
+	// Spent is a folder that has no use afterwards; empty for none.
+	Spent string `json:"spent,omitempty"`
 
 	former *former // to be written down before the step is made; nil for none
 }
@@ -87,15 +86,11 @@ func (r *repository) unmade(s step, cause error) error {
 	return errors.Join(cause, err)
 }
 
-// settle prunes what is kept of flipped models, remembers what they are, and clears the stage. The models are placed: what
-// fails here is worth a warning.
+// settle prunes what is kept of flipped models and remembers what they are. The models are placed: what fails here is worth a
+// warning.
 func (h *Host) settle(m *models, flips []modelFlip, r *manifest.Receipt) {
 	var errs []error
-	drop := map[manifest.Digest]int{}
 	for _, f := range flips {
-		for _, d := range f.Drop {
-			drop[d]++
-		}
 		if f.Spent != "" {
 			errs = append(errs, os.RemoveAll(f.Spent))
 		}
@@ -107,7 +102,6 @@ func (h *Host) settle(m *models, flips []modelFlip, r *manifest.Receipt) {
 		}
 		errs = append(errs, h.remember(m, f.Done))
 	}
-	errs = append(errs, m.stage.drop(drop))
 	if err := errors.Join(errs...); err != nil {
 		r.Warnings = append(r.Warnings, "the folder beside the repository was not cleared: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 	}

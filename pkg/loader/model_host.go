@@ -143,9 +143,6 @@ func (m *models) flipOf(p manifest.ModelPlan, b *placing, keep int) modelFlip {
 		return f
 	}
 	f.Step, f.former, f.Done.Before = &b.step, &b.former, b.before
-	for _, file := range p.Sent() {
-		f.Drop = append(f.Drop, file.Digest)
-	}
 	return f
 }
 
@@ -178,20 +175,28 @@ func (m *models) build(ctx context.Context, plans []manifest.ModelPlan, receipt 
 			return nil, err
 		}
 	}
+	if err := each(builders, func(_ int, b *builder) error { return b.frame() }); err != nil {
+		return nil, modelFailure("build models", err)
+	}
 	g, going := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.stage.await(going, sentBy(plans)) })
-	g.Go(func() error { return each(builders, func(_ int, b *builder) error { return b.frame(going) }) })
+	g.Go(func() error { return m.stage.plant(going, small(builders)) })
+	g.Go(func() error { return each(builders, func(_ int, b *builder) error { return b.copyLive(going) }) })
 	if err := g.Wait(); err != nil {
 		return nil, modelFailure("build models", err)
 	}
 	uses, all := usesOf(plans), make([]*placing, len(plans))
-	return all, modelFailure("build models", each(builders, func(i int, b *builder) error {
+	err := each(builders, func(i int, b *builder) error {
 		err := b.fill(ctx, uses)
 		if err == nil {
 			all[i], err = b.step(receipt)
 		}
 		return err
-	}))
+	})
+	if err == nil {
+		err = m.stage.drop(filesIn(plans)) // before the disk sees any of it
+	}
+	return all, modelFailure("build models", err)
 }
 
 func each(builders []*builder, do func(int, *builder) error) error {
@@ -218,6 +223,17 @@ func usesOf(plans []manifest.ModelPlan) map[manifest.Digest]int {
 		}
 	}
 	return uses
+}
+
+// filesIn are all files of the models, whether they are sent or not: a push that broke off may have left them in the stage.
+func filesIn(plans []manifest.ModelPlan) map[manifest.Digest]bool {
+	all := map[manifest.Digest]bool{}
+	for _, p := range plans {
+		for _, f := range p.Model.Files {
+			all[f.Digest] = true
+		}
+	}
+	return all
 }
 
 // sentBy lists the files that the plans need from the stage, once each, in the order in which they are sent.

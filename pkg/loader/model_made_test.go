@@ -276,6 +276,16 @@ func (p *placer) rollback(name string) (manifest.Receipt, error) {
 	return h.Rollback(context.Background(), manifest.Selection{Models: []string{name}}, Owner{From: "test"}, nil)
 }
 
+// packs lists what small files lie in.
+func (p *placer) packs() []string {
+	p.t.Helper()
+	found, err := filepath.Glob(p.own("files", "*"+packSuffix))
+	if err != nil || len(found) == 0 {
+		p.t.Fatalf("no packs: %v", err)
+	}
+	return found
+}
+
 // newestOf is the newest time of a live model.
 func (p *placer) newestOf(name string) time.Time {
 	p.t.Helper()

@@ -3,11 +3,8 @@
 package loader
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -21,10 +18,10 @@ import (
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
-// A fileStage keeps the files of models that are on their way, each in the very file that will be placed, so that nothing is
-// copied. A small file appears whole, as files/<hex of its digest>. Of a large one each chunk is written at its offset and
-// then noted in files/<hex>.done, so that a push that was cut off goes on; whoever writes it holds a lock on that list. A push
-// that is sent a file which another one writes keeps it as files/<hex>~<process>.
+// A fileStage keeps the files of models that are on their way. A large one lies in the very file that will be placed, as
+// files/<hex of its digest>, so that nothing is copied: each chunk is written at its offset and then noted in
+// files/<hex>.done, so that a push that was cut off goes on; whoever writes it holds a lock on that list. A push that is sent
+// a file which another one writes keeps it as files/<hex>~<process>. Small files stay in the packs in which they came.
 type fileStage struct {
 	dir  string
 	lock *os.File // on dir, shared, from the first file on that this process has to do with; guarded by mu
@@ -33,9 +30,8 @@ type fileStage struct {
 
 	mu      sync.Mutex
 	large   map[manifest.Digest]*largeFile
-	whole   map[manifest.Digest]bool // there, and their digests were checked by this process
-	names   int                      // temporary names given away
-	arrived chan struct{}            // closed and replaced whenever something arrives
+	packs   []*pack       // sound ones, in the order of their arrival
+	arrived chan struct{} // closed and replaced whenever something arrives
 }
 
 // largeFile is one file that arrives chunk by chunk.
@@ -54,7 +50,7 @@ func openFileStage(dir string) (*fileStage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &fileStage{dir: dir, zstd: z, large: map[manifest.Digest]*largeFile{}, whole: map[manifest.Digest]bool{}, arrived: make(chan struct{})}
+	s := &fileStage{dir: dir, zstd: z, large: map[manifest.Digest]*largeFile{}, arrived: make(chan struct{})}
 	s.raw.New = func() any { b := make([]byte, 0, manifest.ChunkSize); return &b }
 	return s, nil
 }
@@ -101,22 +97,6 @@ func (s *fileStage) put(d manifest.Digest, c Chunk) error {
 			return err
 		}
 		return f.write(c.Index, raw)
-	})
-}
-
-// pack writes small whole files, one behind the other in c. Each is checked against its digest.
-func (s *fileStage) pack(parts []manifest.Part, c Chunk) error {
-	return s.decoded(c, func(raw []byte) error {
-		for _, p := range parts {
-			if p.Size < 0 || p.Size > int64(len(raw)) {
-				return manifest.Fail(manifest.KindIntegrity, "stage", "a pack is shorter than its files")
-			}
-			if err := s.putWhole(p.Digest, raw[:p.Size]); err != nil {
-				return err
-			}
-			raw = raw[p.Size:]
-		}
-		return nil
 	})
 }
 
@@ -236,77 +216,34 @@ func (f *largeFile) close() {
 	f.list.Close()
 }
 
-// putWhole writes one small file, unless it is there.
-func (s *fileStage) putWhole(d manifest.Digest, raw []byte) error {
-	if err := manifest.CheckDigest(d); err != nil {
-		return err
-	}
-	sum := sha256.Sum256(raw)
-	if hex.EncodeToString(sum[:]) != d.Encoded() {
-		return manifest.Fail(manifest.KindIntegrity, "stage", "file %s arrived damaged", d)
-	}
-	s.mu.Lock()
-	s.names++
-	temp := filepath.Join(s.dir, fmt.Sprintf("tmp-%d-%d", os.Getpid(), s.names))
-	there := s.whole[d]
-	s.mu.Unlock()
-	if there {
-		return nil
-	}
-	err := writeNew(temp, raw)
-	if err == nil {
-		err = os.Rename(temp, s.path(d))
-	}
-	if err != nil {
-		os.Remove(temp)
-		return err
-	}
-	s.settle(d)
-	return nil
-}
-
-// settle notes that d is there whole.
-func (s *fileStage) settle(d manifest.Digest) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.whole[d] = true
-}
-
-func writeNew(path string, raw []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(raw)
-	return errors.Join(err, f.Chmod(fileMode), f.Close())
-}
-
 // report says which chunks of the files are there. Small files are read and checked; of large ones the whole is, once it is
 // there.
 func (s *fileStage) report(digests []manifest.Digest) ([]manifest.Staged, error) {
-	var all []manifest.Staged
 	if err := s.hold(); err != nil {
 		return nil, fileFailure("read stage", err)
 	}
-	if entries, err := os.ReadDir(s.dir); err == nil && len(entries) == 0 {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fileFailure("read stage", err)
+	}
+	if len(entries) == 0 {
 		return nil, nil // as always but after a failure
 	}
+	small := s.adopt(entries, digests)
+	var all []manifest.Staged
 	for _, d := range digests {
 		if err := manifest.CheckDigest(d); err != nil {
 			return nil, err
 		}
-		s.mu.Lock()
-		delete(s.whole, d)
-		s.mu.Unlock()
+		if size, ok := small[d]; ok {
+			all = append(all, manifest.Staged{Digest: d, Size: size, Chunks: []int{0}})
+			continue
+		}
 		f, err := s.open(d, false)
 		switch {
 		case err == nil:
 			all = append(all, manifest.Staged{Digest: d, Size: manifest.UnknownSize, Chunks: f.chunks()})
-		case errors.Is(err, os.ErrNotExist):
-			if size, ok := s.sound(d); ok {
-				all = append(all, manifest.Staged{Digest: d, Size: size, Chunks: []int{0}})
-			}
-		default:
+		case !errors.Is(err, os.ErrNotExist):
 			return nil, fileFailure("read stage", err)
 		}
 	}
@@ -324,37 +261,17 @@ func (f *largeFile) chunks() []int {
 	return chunks
 }
 
-// sound reports whether the small file d is there and is what its digest says; if not, what is there is removed.
-func (s *fileStage) sound(d manifest.Digest) (size int64, ok bool) {
-	info, err := os.Lstat(s.path(d))
-	if err != nil {
-		return 0, false
-	}
-	if info.Mode().IsRegular() && info.Size() <= manifest.SmallFile {
-		raw, err := os.ReadFile(s.path(d))
-		sum := sha256.Sum256(raw)
-		if err == nil && hex.EncodeToString(sum[:]) == d.Encoded() {
-			s.settle(d)
-			return info.Size(), true
-		}
-	}
-	os.Remove(s.path(d))
-	return 0, false
-}
-
-// drop removes files from the stage.
-func (s *fileStage) drop(digests map[manifest.Digest]int) error {
+// drop removes from the stage what a plan needed of it, once that is in the trees that will be placed.
+func (s *fileStage) drop(digests map[manifest.Digest]bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var errs []error
-	for d := range digests {
-		if f := s.large[d]; f != nil {
+	errs := []error{s.dropPacksLocked(digests)}
+	for d, f := range s.large {
+		if digests[d] {
 			f.close()
 			delete(s.large, d)
 			errs = append(errs, gone(os.Remove(f.path+".done")), gone(os.Remove(f.path)))
 		}
-		delete(s.whole, d)
-		errs = append(errs, gone(os.Remove(s.path(d))))
 	}
 	return errors.Join(errs...)
 }

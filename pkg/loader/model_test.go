@@ -181,12 +181,12 @@ func TestResume(t *testing.T) {
 			_, err = f.WriteAt([]byte("damage"), 100)
 			return err
 		}, 0},
-		{"small cut short", func(p *placer) error { return os.Truncate(p.own("files", descriptorOf(small).Digest.Encoded()), 2) }, descriptorOf(big+"2").Size + 5},
+		{"small cut short", func(p *placer) error { return os.Truncate(p.packs()[0], 46) }, descriptorOf(big+"2").Size + 5},
 		{"list cut short", func(p *placer) error {
 			return os.Truncate(p.own("files", descriptorOf(big).Digest.Encoded()+".done"), 6)
 		}, descriptorOf(big+"2").Size + descriptorOf(big).Size - manifest.ChunkSize},
 		{"a link in the stage", func(p *placer) error {
-			name := p.own("files", descriptorOf(small).Digest.Encoded())
+			name := p.packs()[0]
 			os.Remove(name)
 			return os.Symlink("/etc/passwd", name)
 		}, descriptorOf(big+"2").Size + 5},

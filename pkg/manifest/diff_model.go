@@ -67,9 +67,9 @@ func filesOf(models []ModelPlan, repo *Repository) []BlobPlan {
 	return files
 }
 
-// addModelSizes adds what the models need to s and returns the room that building them takes: what arrives, and copies of
-// what the host has already where a whole directory is built anew (none where the file system can share blocks, which is
-// not known here).
+// addModelSizes adds what the models need to s and returns the room that building them takes: what arrives, small files
+// twice, as they came and as they will be placed, and copies of what the host has already where a whole directory is built
+// anew (none where the file system can share blocks, which is not known here).
 func addModelSizes(s *Sizes, p *Plan) int64 {
 	var need int64
 	for _, f := range p.Files {
@@ -77,6 +77,9 @@ func addModelSizes(s *Sizes, p *Plan) int64 {
 		s.Staged += staged
 		s.Send += f.Size - staged
 		need += f.Size - staged
+		if f.Size <= SmallFile {
+			need += f.Size
+		}
 	}
 	for _, m := range p.Models {
 		if m.Place != PlaceNothing {

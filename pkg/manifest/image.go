@@ -2,7 +2,7 @@ package manifest
 
 import (
 	"fmt"
-	"regexp"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,11 +22,10 @@ type Platform = ocispec.Platform
 // are before it has saved them.
 const UnknownSize int64 = -1
 
-var sha256Digest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-
 // CheckDigest reports whether d is a sha256 digest in its one canonical form. Nothing else may become part of a path.
 func CheckDigest(d Digest) error {
-	if !sha256Digest.MatchString(string(d)) {
+	hex, found := strings.CutPrefix(string(d), "sha256:")
+	if !found || len(hex) != 64 || strings.Trim(hex, "0123456789abcdef") != "" {
 		return Fail(KindMalformed, "", "%.100q is not a sha256 digest", string(d))
 	}
 	return nil

@@ -61,15 +61,8 @@ func openDigests(dir string) *digests {
 
 // digest returns the digest of the file at path, from memory or by reading it, and how the file looked.
 func (c *digests) digest(ctx context.Context, path string) (manifest.Digest, look, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", look{}, err
-	}
 	now := time.Now()
-	c.mu.Lock()
-	k, ok := c.known[path]
-	c.mu.Unlock()
-	if ok && k.look == lookOf(info) && manifest.CheckDigest(k.Digest) == nil {
+	if k, ok := c.recall(path); ok {
 		if now.Unix()-k.Used > 24*3600 {
 			c.note(path, seen{k.look, k.Digest, now.Unix()})
 		}
@@ -80,6 +73,18 @@ func (c *digests) digest(ctx context.Context, path string) (manifest.Digest, loo
 		c.note(path, seen{l, d, now.Unix()})
 	}
 	return d, l, err
+}
+
+// recall returns what is remembered of the file at path, if it still looks the same.
+func (c *digests) recall(path string) (seen, bool) {
+	c.mu.Lock()
+	k, ok := c.known[path]
+	c.mu.Unlock()
+	if !ok || manifest.CheckDigest(k.Digest) != nil {
+		return k, false
+	}
+	info, err := os.Stat(path)
+	return k, err == nil && k.look == lookOf(info)
 }
 
 func (c *digests) note(path string, s seen) {

@@ -216,12 +216,14 @@ func (m *Models) Open(_ context.Context, d manifest.Descriptor, offset int64) (m
 	if err != nil {
 		return nil, readFailure(from.path, err)
 	}
-	r := &modelReader{f: f, from: from, whole: offset == 0}
-	if err := r.unchanged(); err != nil {
-		f.Close()
-		return nil, err
+	r := &modelReader{f: f, from: from}
+	if d.Size > manifest.SmallFile { // of a small one it is soon enough at the end
+		err = r.unchanged()
 	}
-	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+	if err == nil && offset > 0 {
+		_, err = f.Seek(offset, io.SeekStart)
+	}
+	if err != nil {
 		f.Close()
 		return nil, readFailure(from.path, err)
 	}
@@ -233,9 +235,8 @@ func (m *Models) Close() error { return nil }
 
 // modelReader reads a file and notices when it changes meanwhile.
 type modelReader struct {
-	f     *os.File
-	from  modelFile
-	whole bool
+	f    *os.File
+	from modelFile
 }
 
 // Size is the size of the whole file in bytes.

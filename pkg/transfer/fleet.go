@@ -62,16 +62,31 @@ func (f *fleet) run(ctx context.Context) error {
 		return f.group.Wait()
 	}
 	defer f.scrap()
-	first, err := f.launch(f.ctx, f.u.target.first, false)
-	if err != nil {
-		return err
-	}
-	f.sail(first)
 	f.group.Go(func() error {
+		if err := f.launchFirst(steering); err != nil {
+			return err
+		}
 		f.steer(steering)
 		return nil
 	})
 	return f.group.Wait()
+}
+
+// launchFirst opens the first data channel, unless everything has landed before. While that takes its round trips, the control
+// channel carries chunks.
+func (f *fleet) launchFirst(ctx context.Context) error {
+	ferry := newShip(f.u.target.first, f.u.control, false)
+	f.group.Go(func() error { return f.carry(ferry) })
+	defer f.u.pace.gone(ferry.channel)
+	defer close(ferry.retired)
+	s, err := f.launch(ctx, f.u.target.first, false)
+	switch {
+	case err == nil:
+		f.sail(s)
+	case ctx.Err() != nil && f.ctx.Err() == nil:
+		return nil
+	}
+	return err
 }
 
 // launch opens a data channel on conn.

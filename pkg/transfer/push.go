@@ -126,7 +126,7 @@ func (p *push) apply(ctx context.Context, r Result) (Result, error) {
 		p.options.Events.Say(manifest.StepPlan, "", describe(plan))
 	case p.applied != nil:
 		r.Plan = *p.applied
-	case len(r.Inventory.Staged) == 0:
+	case len(r.Inventory.Staged) == 0 && (r.Inventory.Repository == nil || len(r.Inventory.Repository.Staged) == 0):
 		return r, nil
 	}
 	var err error
