@@ -56,6 +56,12 @@ func (l *Lab) RunContainer(ctx context.Context, e *Engine, image string) (string
 		return e.Docker(ctx, args...)
 	}
 	// The docker command attaches before it starts the container, and podman 4 answers that with 409.
+	return e.Podman(ctx, args...)
+}
+
+// Podman runs the podman command line on the store of an engine of that kind, and returns its standard output without the last
+// line end. The error holds its standard error.
+func (e *Engine) Podman(ctx context.Context, args ...string) (string, error) {
 	argv := e.podman(args...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(e.podmanEnv(), marker+"="+e.lab.Dir)

@@ -78,7 +78,7 @@ func (m *draft) image(ref string, layers ...[]byte) *manifest.Descriptor {
 		AnnotationDiffIDs: strings.Join(diffIDs, ","), AnnotationUnpacked: strings.Join(sizes, ","),
 	}
 	m.index.Manifests = append(m.index.Manifests, e)
-	m.docker = append(m.docker, map[string]any{"Config": "blobs/sha256/" + man.Config.Digest.Encoded(), "RepoTags": []string{ref}, "Layers": paths})
+	m.docker = append(m.docker, map[string]any{"Config": "blobs/sha256/" + man.Config.Digest.Encoded(), "RepoTags": []string{"docker.io/library/" + ref}, "Layers": paths})
 	return &m.index.Manifests[len(m.index.Manifests)-1]
 }
 

@@ -61,7 +61,7 @@ func (s *memorySource) put(mediaType string, raw []byte) manifest.Descriptor {
 // The forms in which a test's source may have its layers.
 var (
 	asPlain = form{ocispec.MediaTypeImageLayer, func(b []byte) []byte { return b }}
-	asGzip  = form{ocispec.MediaTypeImageLayerGzip, gzipOf}
+	asGzip  = form{ocispec.MediaTypeImageLayerGzip, zipped}
 	asZstd  = form{ocispec.MediaTypeImageLayerZstd, zstdOf}
 )
 

@@ -85,7 +85,7 @@ func TestIndex(t *testing.T) {
 		t.Errorf("model entry: %+v", m)
 	}
 	docker := parsed[[]dockerImage](t, all, "manifest.json")
-	if len(docker) != 2 || docker[1].RepoTags[0] != "registry.example.com/team/other:2" || docker[1].Config != blobPath(img.Config.Digest) ||
+	if len(docker) != 2 || docker[0].RepoTags[0] != "docker.io/library/app:1" || docker[1].RepoTags[0] != "registry.example.com/team/other:2" || docker[1].Config != blobPath(img.Config.Digest) ||
 		!slices.Equal(docker[1].Layers, []string{blobPath(img.Layers[0].Digest), blobPath(img.Layers[1].Digest)}) {
 		t.Errorf("manifest.json: %+v", docker)
 	}
