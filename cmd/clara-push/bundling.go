@@ -42,15 +42,11 @@ func (o bundleOptions) writeOptions(ctx context.Context, ev manifest.Events) (w 
 	return w, o.addSign(ctx, &w)
 }
 
-// addSign has the bundle signed. A signed bundle says when that was, unless SOURCE_DATE_EPOCH does: its signer's key is judged
-// as of then.
+// addSign has the bundle signed.
 func (o bundleOptions) addSign(ctx context.Context, w *bundle.WriteOptions) error {
 	key, err := o.sign.signer(ctx)
 	if err != nil || key == nil {
 		return err
-	}
-	if w.Created.IsZero() {
-		w.Created = time.Now()
 	}
 	w.Sign = func(ctx context.Context, index []byte) ([]byte, error) {
 		w.Events.Say(manifest.StepWrite, "", "signing with "+key.String())
