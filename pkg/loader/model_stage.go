@@ -184,7 +184,11 @@ func openLarge(path string, create bool) (*largeFile, error) {
 		list.Close()
 		return nil, errBusy
 	}
+	moved := !exists(path) // into a tree that came to nothing: then the list means nothing
 	file, err := os.OpenFile(path, flags|os.O_CREATE, fileMode)
+	if err == nil && moved {
+		err = list.Truncate(0)
+	}
 	if err == nil {
 		err = file.Chmod(fileMode) // whatever the umask
 	}
@@ -354,7 +358,9 @@ func (s *fileStage) drop(digests map[manifest.Digest]int) error {
 			errs = append(errs, gone(os.Remove(f.path+".done")), gone(os.Remove(f.path)))
 		}
 		delete(s.whole, d)
-		errs = append(errs, gone(os.Remove(s.path(d))))
+		if free(s.path(d) + ".done") {
+			errs = append(errs, gone(os.Remove(s.path(d)+".done")), gone(os.Remove(s.path(d))))
+		}
 	}
 	return errors.Join(errs...)
 }
