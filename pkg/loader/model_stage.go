@@ -10,12 +10,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/opencontainers/go-digest"
 )
 
 // A fileStage keeps the files of models that are on their way. A large one lies in the very file that will be placed, as
@@ -164,7 +166,11 @@ func openLarge(path string, create bool) (*largeFile, error) {
 		list.Close()
 		return nil, errBusy
 	}
+	moved := !exists(path) // into a tree that came to nothing: then the list means nothing
 	file, err := os.OpenFile(path, flags|os.O_CREATE, fileMode)
+	if err == nil && moved {
+		err = list.Truncate(0)
+	}
 	if err == nil {
 		err = file.Chmod(fileMode) // whatever the umask
 	}
@@ -271,6 +277,19 @@ func (s *fileStage) drop(digests map[manifest.Digest]bool) error {
 			f.close()
 			delete(s.large, d)
 			errs = append(errs, gone(os.Remove(f.path+".done")), gone(os.Remove(f.path)))
+		}
+	}
+	return errors.Join(append(errs, s.dropLeft(digests))...)
+}
+
+// dropLeft removes what processes that died left of these files.
+func (s *fileStage) dropLeft(digests map[manifest.Digest]bool) error {
+	entries, err := os.ReadDir(s.dir) // as a rule it has none, while digests may be thousands
+	errs := []error{err}
+	for _, e := range entries {
+		d := digest.NewDigestFromEncoded(digest.SHA256, strings.TrimSuffix(e.Name(), ".done"))
+		if digests[d] && free(s.path(d)+".done") {
+			errs = append(errs, gone(os.Remove(s.path(d)+".done")), gone(os.Remove(s.path(d))))
 		}
 	}
 	return errors.Join(errs...)

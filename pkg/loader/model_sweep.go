@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -29,10 +30,16 @@ func (s *fileStage) sweep(age time.Duration) (manifest.Swept, error) {
 	}
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || filepath.Ext(e.Name()) == ".done" {
+		path := filepath.Join(s.dir, e.Name())
+		if file, isList := strings.CutSuffix(path, ".done"); isList {
+			if !exists(file) && free(path) {
+				_ = os.Remove(path) // of a file that was moved into a tree
+			}
 			continue
 		}
-		path := filepath.Join(s.dir, e.Name())
+		if err != nil {
+			continue
+		}
 		if time.Since(info.ModTime()) < age || !free(path+".done") {
 			swept.Held++
 			continue

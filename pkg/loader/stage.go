@@ -69,7 +69,7 @@ func (s *Stage) hold(d manifest.Digest, create bool) (string, error) {
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}
-		if errors.Is(err, errSwept) && create {
+		if create && (errors.Is(err, errSwept) || errors.Is(err, os.ErrNotExist)) { // it went between the two calls
 			continue
 		}
 		if err != nil {
