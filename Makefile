@@ -1,11 +1,12 @@
 # Run "make" for a list of what there is. Everything builds into bin/ and touches nothing outside the checkout, except
 # what scripts/install-lab.sh says it does.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench soak lab lint install-lab clean
+.PHONY: help build demo test fuzz bench soak lab lint install-lab clean
 
 GO      ?= go
 # Engines and namespaces share the machine's cores with the tests: more packages at once than two only makes each slower.
 TESTS   ?= ./...
+FUZZTIME ?= 1m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
 LINTER  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -27,6 +28,9 @@ demo: install-lab build ## push an image to a lab host, change it, push again, r
 test: install-lab ## everything, against real engines and a real sshd
 	$(GO) vet ./...
 	$(GO) test -p 2 -timeout 40m $(TESTS)
+
+fuzz: ## every fuzz target, FUZZTIME=1m each
+	GO="$(GO)" FUZZTIME=$(FUZZTIME) scripts/fuzz.sh ./pkg/... ./cmd/...
 
 bench: install-lab ## measure against docker save | ssh docker load; one table
 	$(GO) run ./integration/bench

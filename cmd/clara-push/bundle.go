@@ -28,7 +28,7 @@ type bundleOptions struct {
 	since, inventory string
 	withBinary       bool
 	verify, noVerify bool
-	sign             signOptions
+	sign             string
 	dryRun           bool
 	timeout          time.Duration
 }
@@ -75,7 +75,7 @@ func (o *bundleOptions) addFlags(f *pflag.FlagSet) {
 	f.Var(&o.split, "split", "cut the tar into files of this size, such as 4GB; for FAT32 needed from 4 GiB on")
 	f.Var(&o.compression, "compression", "of layers that are not compressed yet: gzip, which every engine reads, zstd or none (default gzip)")
 	f.BoolVar(&o.recompress, "recompress", false, "turn zstd layers into gzip; their digests and that of the manifest change")
-	o.sign.addFlags(f)
+	f.StringVar(&o.sign, "sign", "", "sign with this SSH `key`")
 	f.BoolVar(&o.withBinary, "with-binary", false, "put clara-push for the host beside it")
 	f.BoolVar(&o.verify, "verify-write", false, "read it back from the medium afterwards (default: from removable media)")
 	f.BoolVar(&o.noVerify, "no-verify-write", false, "do not read it back, not even from removable media")
@@ -116,6 +116,8 @@ func (o *bundleOptions) check() error {
 		return usage("--since and --for are two bases, and a bundle has one")
 	case o.verify && o.noVerify:
 		return usage("--verify-write and --no-verify-write are both given")
+	case o.sign != "":
+		return usage("--sign is not supported by this build of clara-push")
 	}
 	return nil
 }
@@ -125,7 +127,7 @@ func runBundle(ctx context.Context, o bundleOptions, r *report) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	w, err := o.writeOptions(ctx, r.event)
+	w, err := o.writeOptions(r.event)
 	if err != nil {
 		return err
 	}

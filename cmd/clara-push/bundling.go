@@ -27,7 +27,7 @@ type bundled struct {
 }
 
 // writeOptions are what the flags say about the writing.
-func (o bundleOptions) writeOptions(ctx context.Context, ev manifest.Events) (w bundle.WriteOptions, err error) {
+func (o bundleOptions) writeOptions(ev manifest.Events) (w bundle.WriteOptions, err error) {
 	w = bundle.WriteOptions{
 		Application: o.application, Version: o.version, Tool: "clara-push " + versionText(), Platform: manifest.Platform(o.platform),
 		Compression: bundle.Compression(o.compression), Recompress: o.recompress, Folder: o.folder, Split: int64(o.split),
@@ -36,23 +36,7 @@ func (o bundleOptions) writeOptions(ctx context.Context, ev manifest.Events) (w 
 	if w.Created, err = sourceDate(os.Getenv("SOURCE_DATE_EPOCH")); err != nil {
 		return w, err
 	}
-	if err := w.Check(o.output); err != nil {
-		return w, err
-	}
-	return w, o.addSign(ctx, &w)
-}
-
-// addSign has the bundle signed.
-func (o bundleOptions) addSign(ctx context.Context, w *bundle.WriteOptions) error {
-	key, err := o.sign.signer(ctx)
-	if err != nil || key == nil {
-		return err
-	}
-	w.Sign = func(ctx context.Context, index []byte) ([]byte, error) {
-		w.Events.Say(manifest.StepWrite, "", "signing with "+key.String())
-		return key.Sign(ctx, bundle.SignatureNamespace, index)
-	}
-	return nil
+	return w, w.Check(o.output)
 }
 
 // writeBundle writes the images and models into a bundle. What it returns beside an error is as far as it came.

@@ -8,7 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
+	"time"
 
+	"github.com/clara-push/clara-push/pkg/cache"
 	"github.com/clara-push/clara-push/pkg/manifest"
 	"github.com/opencontainers/go-digest"
 )
@@ -40,23 +43,50 @@ const stream = "from a stream"
 // spool is a folder that goes when it is closed.
 type spool struct {
 	*folder
-	dir string
+	dir  string
+	lock *os.File // held while the spool lives, so that what a killed process left can be told
 }
 
+// spoolPrefix is what the names of spools begin with, spoolLock the file in them that is locked.
+const (
+	spoolPrefix = "clara-push-bundle-"
+	spoolLock   = "lock"
+)
+
 func newSpool(dir string) (*spool, error) {
+	sweepSpools(dir)
 	s := &spool{folder: &folder{sizes: map[key]int64{}}}
 	var err error
-	if s.dir, err = os.MkdirTemp(dir, "bundle-*"); err != nil { // for this user alone
+	if s.dir, err = os.MkdirTemp(dir, spoolPrefix+"*"); err != nil { // for this user alone
 		return nil, s.failure(err)
 	}
 	if s.root, err = os.OpenRoot(s.dir); err == nil {
-		err = s.root.MkdirAll(path.Clean(blobFolder), 0o700)
+		if s.lock, err = s.root.OpenFile(spoolLock, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+			hold(s.lock)
+			err = s.root.MkdirAll(path.Clean(blobFolder), 0o700)
+		}
 	}
 	if err != nil {
 		_ = os.RemoveAll(s.dir)
 		return nil, s.failure(err)
 	}
 	return s, nil
+}
+
+// sweepSpools removes what killed processes left in dir. What cannot be removed stays: it is in nobody's way but the disk's.
+func sweepSpools(dir string) {
+	locks, _ := filepath.Glob(filepath.Join(dir, spoolPrefix+"*", spoolLock))
+	for _, l := range locks {
+		f, err := os.OpenFile(l, os.O_RDWR, 0)
+		if err != nil {
+			continue
+		}
+		info, err := f.Stat()
+		if err == nil && time.Since(info.ModTime()) > time.Minute && hold(f) { // a young one may not be locked yet
+			_ = os.RemoveAll(filepath.Dir(l))
+		}
+		f.Close()
+	}
 }
 
 // take reads the tar to its end, and then what it is.
@@ -100,7 +130,7 @@ func (s *spool) keepDocument(ctx context.Context, name string, size int64, conte
 
 // keepBlob writes a blob, which must be the one of its name.
 func (s *spool) keepBlob(ctx context.Context, d manifest.Digest, size int64, content io.Reader, buf []byte) error {
-	if free := freeBytes(s.dir); free != manifest.UnknownSize && free-spare < size {
+	if free := cache.Free(s.dir); free != manifest.UnknownSize && free-spare < size {
 		return manifest.Fail(manifest.KindSpace, stepRead, "the next %s of the bundle have no room in %s, where %s are free", manifest.FormatBytes(size),
 			s.dir, manifest.FormatBytes(free)).Advise("free some space there, or copy the bundle to a file and load that, which needs no room for a copy")
 	}
@@ -149,7 +179,7 @@ func (s *spool) keep(ctx context.Context, name string, size int64, content io.Re
 // failure is what the file system of the spool says.
 func (s *spool) failure(err error) error {
 	switch {
-	case noSpace(err):
+	case cache.NoSpace(err):
 		return manifest.Fail(manifest.KindSpace, stepRead, "%w", err).Advise("free some space there")
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist):
 		return manifest.Fail(manifest.KindPermission, stepRead, "%w", err)
@@ -158,7 +188,10 @@ func (s *spool) failure(err error) error {
 }
 
 // Close removes the folder. It may be called twice.
-func (s *spool) Close() error { return errors.Join(s.folder.Close(), os.RemoveAll(s.dir)) }
+func (s *spool) Close() error {
+	s.lock.Close() // first, for some systems do not remove what is open
+	return errors.Join(s.folder.Close(), os.RemoveAll(s.dir))
+}
 
 // flow is a stretch that comes as it is read and cannot be jumped in.
 type flow struct{ *bufio.Reader }
