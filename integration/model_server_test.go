@@ -332,13 +332,7 @@ func TestModelServerEnsemble(t *testing.T) {
 	t.Parallel()
 	s := newServed(t, tritonserver.Options{Mode: tritonserver.Explicit})
 	step := s.state("step", "one", 1)
-	both := s.files("both", map[string]content{"1/": {}, "config.pbtxt": text(`name: "both"
-platform: "ensemble"
-input [ { name: "x" data_type: TYPE_FP32 dims: [ 4 ] } ]
-output [ { name: "y" data_type: TYPE_FP32 dims: [ 4 ] } ]
-ensemble_scheduling { step [ { model_name: "step" model_version: -1 input_map { key: "x" value: "x" } output_map { key: "y" value: "y" } } ] }
-# state one
-`)})
+	both := s.ensemble("both", "step")
 	s.push(step, both).exits(t, 0)
 	s.ready(t, "both", 1)
 	s.ready(t, "step", 1)

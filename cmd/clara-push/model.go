@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
-	"github.com/clara-push/clara-push/pkg/triton"
 )
 
 // defaultRepository is where Clara Deploy's Triton looks for models.
@@ -63,7 +62,7 @@ func (o *modelOptions) addFlags(f *pflag.FlagSet) {
 func (o *modelOptions) addSourceFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.config, "config", "", "`file` that takes the place of the model's config.pbtxt")
 	f.BoolVar(&o.strict, "strict", false, "refuse a model for what is otherwise a warning")
-	f.StringVar(&o.tritonVersion, "triton-version", "", "`version` of the server whose rules count, such as 19.08 or 20.07-v1 (default: the current one)")
+	f.StringVar(&o.tritonVersion, "triton-version", "", "`version` of the server whose rules count, such as 19.08 or 20.07-v1 (default: what the server of --triton says, else the current one)")
 	f.StringVar(&o.cacheDir, "cache-dir", "", "`folder` that remembers the digests of files (default: clara-push in the user's cache folder)")
 }
 
@@ -92,35 +91,6 @@ func (c *connection) useRepository() error {
 	return nil
 }
 
-// lint checks the models by Triton's rules before anything is connected to. It says what it finds, fails when a model is
-// refused, and returns which models each one needs.
-func (o *modelOptions) lint(ctx context.Context, dirs []string, r *report) (map[string][]string, error) {
-	rules := triton.Options{ConfigFile: o.config}
-	if o.tritonVersion != "" {
-		var err error
-		if rules.Version, err = triton.ParseServerVersion(o.tritonVersion); err != nil {
-			return nil, err
-		}
-	}
-	reports, err := triton.CheckAll(ctx, dirs, rules)
-	if err != nil {
-		return nil, err
-	}
-	needs := map[string][]string{}
-	for _, m := range reports {
-		for _, f := range m.Findings {
-			r.warnings(f.Place() + ": " + f.Text + "; " + f.Advice)
-		}
-		needs[m.Model] = m.Config.Needs()
-	}
-	for _, m := range reports {
-		if err := m.Err(o.strict); err != nil {
-			return nil, err
-		}
-	}
-	return needs, nil
-}
-
 func runModel(ctx context.Context, dirs []string, host string, o modelOptions, r *report) error {
 	r.summary.Host, r.summary.DryRun, r.summary.Repository = host, o.dryRun, o.repository
 	if o.keep < 0 {
@@ -132,11 +102,11 @@ func runModel(ctx context.Context, dirs []string, host string, o modelOptions, r
 	if err := o.useRepository(); err != nil {
 		return err
 	}
-	needs, err := o.lint(ctx, dirs, r)
+	l, err := o.lint(ctx, dirs, r.warnings)
 	if err != nil {
 		return err
 	}
-	res, err := pushModels(ctx, dirs, host, o, needs, r.event)
+	res, err := pushModels(ctx, host, o, l, r.event)
 	r.summary.addModels(res)
 	r.summary.addServer(res.server)
 	r.warnings(modelWarnings(res)...)

@@ -48,18 +48,21 @@ func push(ctx context.Context, images []string, host string, o imageOptions, ev 
 }
 
 // pushModels brings model directories to the repository of host.
-func pushModels(ctx context.Context, dirs []string, host string, o modelOptions, needs map[string][]string, ev manifest.Events) (p pushed, err error) {
+func pushModels(ctx context.Context, host string, o modelOptions, l *linted, ev manifest.Events) (p pushed, err error) {
 	began := time.Now()
 	defer func() { p.took = time.Since(began) }()
-	src, dst, err := readAndConnect(ctx, dirs, host, o, ev)
+	src, dst, err := readAndConnect(ctx, l.dirs, host, o, ev)
 	if err != nil {
 		return p, err
 	}
 	defer src.Close()
 	defer dst.Close()
-	src.Order(needs)
+	src.Order(l.needs())
 	server, err := openServing(ctx, o, src, dst, ev)
 	if err != nil {
+		return p, err
+	}
+	if err := l.again(ctx, dst, server); err != nil {
 		return p, err
 	}
 	p.Result, err = transfer.Push(ctx, src, dst, transfer.Options{

@@ -86,6 +86,14 @@ func (m *models) inventory(ctx context.Context, q manifest.ModelQuery) (*manifes
 		}
 		r.Models[i].Refusal, r.Models[i].Advice = m.repo.checkModel(r.Models[i])
 	}
+	for _, name := range q.Present {
+		if manifest.CheckModelName(name) != nil {
+			continue
+		}
+		if info, err := os.Stat(m.repo.live(name, "")); err == nil && info.IsDir() {
+			r.Present = append(r.Present, name)
+		}
+	}
 	var err error
 	r.Staged, err = m.stage.report(q.Blobs)
 	return r, err

@@ -42,6 +42,8 @@ type Repository struct {
 	Stage  Space       `json:"stage"`          // the folder .clara-push beside it
 	Models []HostModel `json:"models,omitempty"`
 	Staged []Staged    `json:"staged,omitempty"`
+	// Present are those that are there of the models of which only that was asked.
+	Present []string `json:"present,omitempty"`
 	// Exchange tells whether the file system can exchange two entries in one step.
 	Exchange bool `json:"exchange"`
 	// Mended says what was left in the middle by a push that died, and how it was ended.
@@ -78,6 +80,8 @@ const (
 type ModelQuery struct {
 	Names []string `json:"names,omitempty"`
 	Blobs []Digest `json:"blobs,omitempty"` // files to look for in the stage
+	// Present are models of which is asked only whether they are there, not what they consist of.
+	Present []string `json:"present,omitempty"`
 }
 
 // SmallFile is up to what size in bytes a model's file travels in a pack, together with others; larger ones in chunks. Part

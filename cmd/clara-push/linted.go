@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/transfer"
+	"github.com/clara-push/clara-push/pkg/triton"
+)
+
+// linted is what Triton's rules say of the models of one push: at first as far as it can be said from here, then with what
+// the host knows.
+type linted struct {
+	dirs    []string
+	rules   triton.Options
+	strict  bool
+	ask     bool // the server is to say which version's rules count
+	reports []triton.Report
+	warn    func(...string)
+}
+
+// lint checks the models before anything is connected to. It fails when they are refused whatever the host says. Findings are
+// told at once, unless the host may still change them.
+func (o *modelOptions) lint(ctx context.Context, dirs []string, warn func(...string)) (*linted, error) {
+	l := &linted{dirs: dirs, rules: triton.Options{ConfigFile: o.config}, strict: o.strict, warn: warn}
+	l.ask = o.serving.url != "" && o.tritonVersion == ""
+	if o.tritonVersion != "" {
+		var err error
+		if l.rules.Version, err = triton.ParseServerVersion(o.tritonVersion); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.check(ctx); err != nil {
+		return nil, err
+	}
+	open := l.ask || len(l.elsewhere()) > 0
+	err := l.verdict(o.strict && !open)
+	if err != nil || !open {
+		l.tell()
+	}
+	return l, err
+}
+
+func (l *linted) check(ctx context.Context) (err error) {
+	l.reports, err = triton.CheckAll(ctx, l.dirs, l.rules)
+	return err
+}
+
+// tell says what was found.
+func (l *linted) tell() {
+	for _, m := range l.reports {
+		for _, f := range m.Findings {
+			l.warn(f.Place() + ": " + f.Text + "; " + f.Advice)
+		}
+	}
+}
+
+// verdict fails when a model is refused.
+func (l *linted) verdict(strict bool) error {
+	for _, m := range l.reports {
+		if err := m.Err(strict); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// needs are the models that each one needs, by its name.
+func (l *linted) needs() map[string][]string {
+	needs := map[string][]string{}
+	for _, m := range l.reports {
+		needs[m.Model] = m.Config.Needs()
+	}
+	return needs
+}
+
+// elsewhere are the models that ensembles of the push need and that are not in it.
+func (l *linted) elsewhere() []string {
+	needs := l.needs()
+	var names []string
+	for _, steps := range needs {
+		for _, s := range steps {
+			if _, here := needs[s]; !here && !slices.Contains(names, s) {
+				names = append(names, s)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// again checks with what the host knows: which server it has, and which models of others. It does nothing when that changes
+// nothing.
+func (l *linted) again(ctx context.Context, dst *transfer.SSH, s *serving) error {
+	if !l.ask && len(l.elsewhere()) == 0 {
+		return nil
+	}
+	if l.ask {
+		v, err := triton.ParseServerVersion(s.server.Version)
+		if err == nil {
+			l.rules.Version = v
+		} else {
+			l.warn("Triton says that it is version " + manifest.Plain(s.server.Version) + ", which is no release that is known: the models are checked by the rules of the current one")
+		}
+	}
+	if names := l.elsewhere(); len(names) > 0 {
+		there, err := presentOn(ctx, names, dst, s)
+		if err != nil {
+			return err
+		}
+		l.rules.Present = func(model string) bool { return slices.Contains(there, model) }
+	}
+	if err := l.check(ctx); err != nil {
+		return err
+	}
+	l.tell()
+	return l.verdict(l.strict)
+}
+
+// presentOn lists which of the models are in the host's repository, or known to its server, which may have several.
+func presentOn(ctx context.Context, names []string, dst *transfer.SSH, s *serving) ([]string, error) {
+	inv, err := dst.Inventory(ctx, manifest.Query{Models: &manifest.ModelQuery{Present: names}})
+	if err != nil {
+		return nil, err
+	}
+	if err := manifest.Placeable(inv.Repository); err != nil {
+		return nil, err
+	}
+	there := inv.Repository.Present
+	for _, name := range names {
+		if s == nil || slices.Contains(there, name) {
+			continue
+		}
+		states, err := s.server.States(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if len(states) > 0 {
+			there = append(there, name)
+		}
+	}
+	return there, nil
+}
