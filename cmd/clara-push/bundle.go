@@ -134,9 +134,14 @@ func runBundle(ctx context.Context, o bundleOptions, r *report) error {
 	var needs map[string][]string
 	if len(o.models) > 0 {
 		lint := modelOptions{config: o.config, strict: o.strict, tritonVersion: o.tritonVersion}
-		if needs, err = lint.lint(ctx, o.models, r); err != nil {
+		l, err := lint.lint(ctx, o.models, r.warnings)
+		if err == nil {
+			err = l.closed()
+		}
+		if err != nil {
 			return err
 		}
+		needs = l.needs()
 	}
 	b, err := writeBundle(ctx, o, w, needs)
 	r.summary.addBundle(b)

@@ -34,12 +34,23 @@ func (o *modelOptions) lint(ctx context.Context, dirs []string, warn func(...str
 	if err := l.check(ctx); err != nil {
 		return nil, err
 	}
-	open := l.ask || len(l.elsewhere()) > 0
-	err := l.verdict(o.strict && !open)
-	if err != nil || !open {
+	err := l.verdict(o.strict && !l.open())
+	if err != nil || !l.open() {
 		l.tell()
 	}
 	return l, err
+}
+
+// open reports whether the host may change what was found.
+func (l *linted) open() bool { return l.ask || len(l.elsewhere()) > 0 }
+
+// closed says what was found where no host can be asked.
+func (l *linted) closed() error {
+	if !l.open() {
+		return nil // it was told
+	}
+	l.tell()
+	return l.verdict(l.strict)
 }
 
 func (l *linted) check(ctx context.Context) (err error) {
@@ -93,7 +104,7 @@ func (l *linted) elsewhere() []string {
 // again checks with what the host knows: which server it has, and which models of others. It does nothing when that changes
 // nothing.
 func (l *linted) again(ctx context.Context, dst *transfer.SSH, s *serving) error {
-	if !l.ask && len(l.elsewhere()) == 0 {
+	if !l.open() {
 		return nil
 	}
 	if l.ask {
