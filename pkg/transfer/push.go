@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,7 +39,7 @@ const (
 // it; no other failure is tried twice. When it returns nil without DryRun, the host has everything and it was proven.
 func Push(ctx context.Context, src Source, dst Target, o Options) (Result, error) {
 	began := time.Now()
-	p := &push{src: src, dst: dst, options: o, pause: backoff.NewExponentialBackOff()}
+	p := &push{src: src, dst: dst, options: o, checked: map[manifest.Digest]bool{}, pause: backoff.NewExponentialBackOff()}
 	p.pause.InitialInterval, p.pause.MaxInterval = 500*time.Millisecond, 20*time.Second
 	r, err := p.untilDone(ctx)
 	r.Took = time.Since(began)
@@ -66,7 +67,8 @@ type push struct {
 	dst     Target
 	options Options
 	pause   *backoff.ExponentialBackOff
-	applied *manifest.Plan // what the last attempt began to apply
+	applied *manifest.Plan           // what the last attempt began to apply
+	checked map[manifest.Digest]bool // of the source's blobs
 	losses  int
 	stale   int
 
@@ -120,6 +122,9 @@ func (p *push) once(ctx context.Context) (Result, error) {
 // done but for it: the receipt of an attempt of this push, and chunks in the stage.
 func (p *push) apply(ctx context.Context, r Result) (Result, error) {
 	plan := r.Plan
+	if err := p.check(ctx, plan); err != nil {
+		return r, err
+	}
 	switch {
 	case !plan.Nothing():
 		p.applied = &plan
@@ -132,6 +137,30 @@ func (p *push) apply(ctx context.Context, r Result) (Result, error) {
 	var err error
 	r.Receipt, err = p.dst.Apply(ctx, plan, p.src, p.watch)
 	return r, err
+}
+
+// check has the source check what the plan will read of it, once in a push.
+func (p *push) check(ctx context.Context, plan manifest.Plan) error {
+	c, ok := p.src.(Checker)
+	if !ok {
+		return nil
+	}
+	var digests []manifest.Digest
+	for _, b := range slices.Concat(plan.Blobs, plan.Files) {
+		if !p.checked[b.Digest] {
+			digests = append(digests, b.Digest)
+		}
+	}
+	if len(digests) == 0 {
+		return nil
+	}
+	if err := c.Verify(ctx, digests, p.options.Events); err != nil {
+		return err
+	}
+	for _, d := range digests {
+		p.checked[d] = true
+	}
+	return nil
 }
 
 func describe(p manifest.Plan) string {

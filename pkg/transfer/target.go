@@ -20,6 +20,13 @@ type Source interface {
 	Close() error
 }
 
+// A Checker is a Source that has been where anybody could change it, such as a bundle on a stick. What a plan will read of it is
+// checked before anything is changed, and once more, as from any source, while it is read.
+type Checker interface {
+	// Verify hashes the blobs of these digests and fails with KindIntegrity when some are not what their digests say.
+	Verify(ctx context.Context, digests []manifest.Digest, ev manifest.Events) error
+}
+
 // A Target is where artifacts land.
 type Target interface {
 	// Platform is what the target runs.
