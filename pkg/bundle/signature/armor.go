@@ -18,6 +18,7 @@ const (
 
 	// MaxSize is more bytes than a signature with the largest keys and certificates has.
 	MaxSize = 64 << 10
+	typeDSA = "ssh-dss"
 	// minRSA is the smallest number of bits of an RSA key.
 	minRSA = 2048
 )
@@ -67,7 +68,7 @@ func weakness(key ssh.PublicKey) string {
 		}
 		return weakness(cert.Key)
 	}
-	if key.Type() == ssh.InsecureKeyAlgoDSA {
+	if key.Type() == typeDSA {
 		return "DSA keys are not accepted"
 	}
 	if k, ok := key.(ssh.CryptoPublicKey); ok {

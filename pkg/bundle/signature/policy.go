@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/hiddeco/sshsig"
@@ -41,6 +42,21 @@ type Signed struct {
 	Line string
 	// At is the time as of which this was judged.
 	At time.Time
+}
+
+// String says it in one line for people.
+func (s Signed) String() string {
+	switch {
+	case s.Key == "":
+		return "not signed"
+	case s.Principal == "":
+		return fmt.Sprintf("signed by %s %s, which nobody here vouches for", s.Type, s.Key)
+	}
+	text := fmt.Sprintf("signed by %s (%s %s), as %s allows", s.Principal, s.Type, s.Key, s.Line)
+	if s.Authority != "" {
+		text += ", certified by " + s.Authority
+	}
+	return text
 }
 
 // step is what failures say was being done.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -278,5 +279,44 @@ func TestTrustFiles(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDefaultFiles: the user's file counts beside the machine's, but under sudo only when it is root's.
+func TestDefaultFiles(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_CONFIG_HOME", home)
+	must(t, os.Mkdir(home+"/clara-push", 0o755))
+	for name, find := range map[string]func() []string{"allowed_signers": DefaultAllowedSigners, "revoked_signers": DefaultRevoked} {
+		path := home + "/clara-push/" + name
+		if slices.Contains(find(), path) {
+			t.Errorf("%s is not there, and yet found", path)
+		}
+		write(t, home+"/clara-push", name, "")
+		if found := find(); len(found) == 0 || found[0] != path {
+			t.Errorf("%s is there; found %q", path, found)
+		}
+		if os.Geteuid() != 0 {
+			t.Log("not tried: a file of somebody else, for that takes root")
+			continue
+		}
+		must(t, os.Chown(path, 12345, 12345))
+		if slices.Contains(find(), path) {
+			t.Errorf("%s belongs to somebody else, and is found", path)
+		}
+	}
+}
+
+func TestSignedString(t *testing.T) {
+	for want, s := range map[string]Signed{
+		"not signed": {},
+		"signed by RSA SHA256:x, which nobody here vouches for":              {Key: "SHA256:x", Type: "RSA"},
+		"signed by rel (RSA SHA256:x), as F:1 allows":                        {Principal: "rel", Key: "SHA256:x", Type: "RSA", Line: "F:1"},
+		"signed by rel (RSA SHA256:x), as F:1 allows, certified by SHA256:y": {Principal: "rel", Key: "SHA256:x", Type: "RSA", Line: "F:1", Authority: "SHA256:y"},
+	} {
+		if s.String() != want {
+			t.Errorf("%q, want %q", s, want)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package signature
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,11 +34,15 @@ func startAgent(t *testing.T, files ...string) {
 		_ = c.Wait()
 	})
 	t.Setenv("SSH_AUTH_SOCK", socket)
-	for i := 0; i < 200; i++ {
-		if _, err := os.Stat(socket); err == nil {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) { // its socket is there before it listens
+		conn, err := net.Dial("unix", socket)
+		if err == nil {
+			conn.Close()
 			break
 		}
-		time.Sleep(10 * time.Millisecond)
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
 	}
 	for _, f := range files {
 		c := exec.Command("ssh-add", "-q", f)
