@@ -43,18 +43,20 @@ type summary struct {
 
 	Repository string `json:"repository,omitempty"`
 
-	DryRun  bool         `json:"dryRun,omitempty"`
-	Seconds float64      `json:"seconds,omitempty"`
-	Bytes   *byteSums    `json:"bytes,omitempty"`
-	Space   *spaceSums   `json:"space,omitempty"`
-	Images  []imageSum   `json:"images,omitempty"`
-	Models  []modelSum   `json:"models,omitempty"`
-	Bundle  *bundleSum   `json:"bundle,omitempty"`
-	Server  *serverSum   `json:"server,omitempty"`
-	Receipt *receiptSum  `json:"receipt,omitempty"`
-	Target  *targetSum   `json:"target,omitempty"`
-	Swept   *sweptSum    `json:"swept,omitempty"`
-	Version *versionSums `json:"version,omitempty"`
+	DryRun   bool         `json:"dryRun,omitempty"`
+	Seconds  float64      `json:"seconds,omitempty"`
+	Bytes    *byteSums    `json:"bytes,omitempty"`
+	Space    *spaceSums   `json:"space,omitempty"`
+	Images   []imageSum   `json:"images,omitempty"`
+	Models   []modelSum   `json:"models,omitempty"`
+	Bundle   *bundleSum   `json:"bundle,omitempty"`
+	Server   *serverSum   `json:"server,omitempty"`
+	Receipt  *receiptSum  `json:"receipt,omitempty"`
+	Target   *targetSum   `json:"target,omitempty"`
+	Swept    *sweptSum    `json:"swept,omitempty"`
+	Contents *inspected   `json:"contents,omitempty"`
+	Verified *verifiedSum `json:"verified,omitempty"`
+	Version  *versionSums `json:"version,omitempty"`
 }
 
 type byteSums struct {

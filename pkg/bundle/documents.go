@@ -43,11 +43,11 @@ func parseIndex(raw []byte) (ocispec.Index, error) {
 		return x, malformed("index.json: %w", err)
 	}
 	switch {
-	case x.SchemaVersion != 2 || x.MediaType != ocispec.MediaTypeImageIndex:
-		return x, malformed("index.json is %.100q of schema %d, not an image index", x.MediaType, x.SchemaVersion)
 	case x.ArtifactType != IndexType:
 		return x, malformed("it is an image layout, but no bundle of clara-push").
 			Advise("push an image in it with clara-push image, which reads layouts and archives")
+	case x.SchemaVersion != 2 || x.MediaType != ocispec.MediaTypeImageIndex:
+		return x, malformed("index.json is %.100q of schema %d, not an image index", x.MediaType, x.SchemaVersion)
 	case x.Subject != nil:
 		return x, malformed("index.json is about something else")
 	case len(x.Manifests) == 0:

@@ -82,7 +82,7 @@ func TestHostileDocuments(t *testing.T) {
 		"no JSON":             {file("index.json", "no"), "not JSON"},
 		"JSON twice":          {file("index.json", "{}{}"), "behind its end"},
 		"deep":                {file("index.json", strings.Repeat(`{"a":`, 1000)), "deeper"},
-		"null":                {file("index.json", "null"), "not an image index"},
+		"null":                {file("index.json", "null"), "no bundle"},
 		"list":                {file("index.json", "[]"), "index.json"},
 		"key twice":           {index(`{"schemaVersion":2`, `{"schemaVersion":2,"schemaVersion":2`), "twice"},
 		"key in capitals":     {index(`"manifests":`, `"Manifests":[],"manifests":`), `"Manifests"`},

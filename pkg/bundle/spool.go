@@ -28,7 +28,7 @@ func Spool(ctx context.Context, r io.Reader, dir string, o OpenOptions) (*Bundle
 	if err != nil {
 		return nil, inBundle(err, stream)
 	}
-	o.Events.Say(manifest.StepSpool, "", "keeping the bundle in "+s.dir)
+	o.Events.Say(manifest.StepSpool, "", "the bundle is kept in "+s.dir+" while it is read")
 	b, err := s.take(ctx, r, o.Events)
 	if err != nil {
 		_ = s.Close() // what went wrong before is what counts
@@ -92,17 +92,15 @@ func sweepSpools(dir string) {
 // take reads the tar to its end, and then what it is.
 func (s *spool) take(ctx context.Context, r io.Reader, ev manifest.Events) (*Bundle, error) {
 	buf := make([]byte, readBuffer)
-	var done int64
+	t := &teller{ev: ev, last: time.Now()}
 	w := &tarWalk{in: flow{bufio.NewReaderSize(r, readBuffer)}}
 	err := w.walk(ctx, func(name string, size, _ int64, content io.Reader) error {
 		d, isBlob := blobDigest(name)
 		if !isBlob {
 			return s.keepDocument(ctx, name, size, content, buf)
 		}
-		return s.keepBlob(ctx, d, size, &told{content, func(n int64) {
-			done += n
-			ev.Progress(manifest.StepSpool, done, 0)
-		}}, buf)
+		t.from = content
+		return s.keepBlob(ctx, d, size, t, buf)
 	})
 	if err != nil {
 		return nil, err
@@ -203,14 +201,23 @@ func (f flow) skip(n int64) error {
 
 func (f flow) left() int64 { return manifest.UnknownSize }
 
-// told is a reader that tells how much was read.
-type told struct {
-	io.Reader
-	tell func(int64)
+// tellEvery is how often a spool tells how much it has. How much there will be only the end of the stream tells.
+const tellEvery = 5 * time.Second
+
+// teller is a reader that tells now and then how much was read.
+type teller struct {
+	from io.Reader
+	ev   manifest.Events
+	n    int64
+	last time.Time
 }
 
-func (t *told) Read(p []byte) (int, error) {
-	n, err := t.Reader.Read(p)
-	t.tell(int64(n))
+func (t *teller) Read(p []byte) (int, error) {
+	n, err := t.from.Read(p)
+	t.n += int64(n)
+	if now := time.Now(); now.Sub(t.last) >= tellEvery {
+		t.last = now
+		t.ev.Say(manifest.StepSpool, "", manifest.FormatBytes(t.n)+" have come")
+	}
 	return n, err
 }
