@@ -28,7 +28,7 @@ type bundleOptions struct {
 	since, inventory string
 	withBinary       bool
 	verify, noVerify bool
-	sign             string
+	sign             signOptions
 	dryRun           bool
 	timeout          time.Duration
 }
@@ -44,6 +44,8 @@ layout; docker load and podman load can read the images in it too, but check no 
 IMAGE and DIR are what clara-push image and clara-push model take. FILE is a tar. A FILE that ends in a slash, or --folder, means a folder.
 --split SIZE cuts the tar into FILE.001, FILE.002 and so on, which cat joins, with a list FILE.parts.json. A FAT32 stick takes no file of
 4 GiB and more: --split 4GB.
+
+--sign signs it with an SSH key, so that hosts that know the key can tell who made it and that nobody changed it since.
 
 --since and --for leave out what the site has: what is in another bundle that was loaded there, or what the inventory of the host names.
 
@@ -75,7 +77,7 @@ func (o *bundleOptions) addFlags(f *pflag.FlagSet) {
 	f.Var(&o.split, "split", "cut the tar into files of this size, such as 4GB; for FAT32 needed from 4 GiB on")
 	f.Var(&o.compression, "compression", "of layers that are not compressed yet: gzip, which every engine reads, zstd or none (default gzip)")
 	f.BoolVar(&o.recompress, "recompress", false, "turn zstd layers into gzip; their digests and that of the manifest change")
-	f.StringVar(&o.sign, "sign", "", "sign with this SSH `key`")
+	o.sign.addFlags(f)
 	f.BoolVar(&o.withBinary, "with-binary", false, "put clara-push for the host beside it")
 	f.BoolVar(&o.verify, "verify-write", false, "read it back from the medium afterwards (default: from removable media)")
 	f.BoolVar(&o.noVerify, "no-verify-write", false, "do not read it back, not even from removable media")
@@ -116,8 +118,6 @@ func (o *bundleOptions) check() error {
 		return usage("--since and --for are two bases, and a bundle has one")
 	case o.verify && o.noVerify:
 		return usage("--verify-write and --no-verify-write are both given")
-	case o.sign != "":
-		return usage("--sign is not supported by this build of clara-push")
 	}
 	return nil
 }
@@ -128,6 +128,10 @@ func runBundle(ctx context.Context, o bundleOptions, r *report) error {
 		return err
 	}
 	w, err := o.writeOptions(r.event)
+	if err != nil {
+		return err
+	}
+	signer, err := o.sign.signer(ctx) // may ask for a passphrase, which is better now than in an hour
 	if err != nil {
 		return err
 	}
@@ -143,7 +147,7 @@ func runBundle(ctx context.Context, o bundleOptions, r *report) error {
 		}
 		needs = l.needs()
 	}
-	b, err := writeBundle(ctx, o, w, needs)
+	b, err := writeBundle(ctx, o, w, signer, needs)
 	r.summary.addBundle(b)
 	r.warnings(b.warnings()...)
 	if err != nil {

@@ -15,6 +15,7 @@ type bundleSum struct {
 	Size     int64           `json:"size"`
 	Index    manifest.Digest `json:"index"`
 	Signed   bool            `json:"signed"`
+	Signer   string          `json:"signer,omitempty"`
 	Checked  bool            `json:"checked"` // read back from the medium
 	Base     manifest.Digest `json:"base,omitempty"`
 	BaseName string          `json:"baseName,omitempty"`
@@ -66,7 +67,7 @@ func (s *summary) addBundle(b bundled) {
 		return
 	}
 	s.Seconds = b.took.Seconds()
-	sum := bundleSum{Paths: b.Paths, Size: b.Size, Index: b.Index, Signed: b.Signed, Checked: b.Checked, Binary: b.binary}
+	sum := bundleSum{Paths: b.Paths, Size: b.Size, Index: b.Index, Signed: b.Signed, Signer: b.signer, Checked: b.Checked, Binary: b.binary}
 	if b.base != nil {
 		left := b.leftOut()
 		sum.Base, sum.BaseName, sum.LeftOut = b.base.Digest, b.base.Name, &left
@@ -144,6 +145,9 @@ func (b bundled) doneLines(to string) []string {
 		lines = append(lines, entry("left out", left))
 	}
 	lines = append(lines, entry("index", string(b.Index)))
+	if b.Signed {
+		lines = append(lines, entry("signed", "with "+b.signer))
+	}
 	if b.binary != "" {
 		lines = append(lines, entry("program", filepath.Base(b.binary)+" lies beside it"))
 	}

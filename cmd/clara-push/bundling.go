@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/clara-push/clara-push/pkg/bundle"
+	"github.com/clara-push/clara-push/pkg/bundle/signature"
 	"github.com/clara-push/clara-push/pkg/manifest"
 	"github.com/clara-push/clara-push/pkg/source"
 	"github.com/clara-push/clara-push/pkg/transfer/agentbin"
@@ -22,6 +23,7 @@ import (
 type bundled struct {
 	bundle.Written
 	base   *bundle.Base
+	signer string // the key that signed it, for people; empty when nobody did
 	binary string // path of the clara-push beside it; empty without
 	took   time.Duration
 }
@@ -40,13 +42,19 @@ func (o bundleOptions) writeOptions(ev manifest.Events) (w bundle.WriteOptions, 
 }
 
 // writeBundle writes the images and models into a bundle. What it returns beside an error is as far as it came.
-func writeBundle(ctx context.Context, o bundleOptions, w bundle.WriteOptions, needs map[string][]string) (b bundled, err error) {
+func writeBundle(ctx context.Context, o bundleOptions, w bundle.WriteOptions, signer *signature.Signer, needs map[string][]string) (b bundled, err error) {
 	began := time.Now()
 	defer func() { b.took = time.Since(began) }()
 	if w.Base, err = o.base(ctx); err != nil {
 		return b, err
 	}
 	b.base = w.Base
+	if signer != nil {
+		b.signer = signer.String()
+		w.Sign = func(ctx context.Context, index []byte) ([]byte, error) {
+			return signer.Sign(ctx, bundle.SignatureNamespace, index)
+		}
+	}
 	src, err := openSources(ctx, o, needs, w.Events)
 	if err != nil {
 		return b, err

@@ -142,10 +142,11 @@ func (out *output) begin() error {
 	if err != nil {
 		return err
 	}
-	out.lock = f
 	if !hold(f) {
+		f.Close()
 		return held(out.to)
 	}
+	out.lock = f
 	return nil
 }
 
@@ -173,7 +174,7 @@ func (out *output) discard() {
 	if out.lock == nil {
 		return
 	}
-	out.store.close()
+	_ = out.store.close() // what it would say was said, or matters no more
 	os.RemoveAll(out.work)
 	out.lock.Close()
 	out.lock = nil
