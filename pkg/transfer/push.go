@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -117,7 +118,8 @@ func (p *push) once(ctx context.Context) (Result, error) {
 }
 
 // apply carries r.Plan out. Where nothing is to do, two things may be left of attempts that were broken off when they were
-// done but for it: the receipt of an attempt of this push, and chunks in the stage.
+// done but for it: the receipt of an attempt of this push, and chunks in the stage. And the target shall remember a release
+// that it has, but was never loaded with.
 func (p *push) apply(ctx context.Context, r Result) (Result, error) {
 	plan := r.Plan
 	switch {
@@ -126,12 +128,19 @@ func (p *push) apply(ctx context.Context, r Result) (Result, error) {
 		p.options.Events.Say(manifest.StepPlan, "", describe(plan))
 	case p.applied != nil:
 		r.Plan = *p.applied
-	case len(r.Inventory.Staged) == 0:
+	case len(r.Inventory.Staged) == 0 && !unheard(plan.Provenance, r.Inventory.Releases):
 		return r, nil
 	}
 	var err error
 	r.Receipt, err = p.dst.Apply(ctx, plan, p.src, p.watch)
 	return r, err
+}
+
+// unheard reports whether from is a release that no receipt of the target tells of.
+func unheard(from *manifest.Provenance, loaded []manifest.Release) bool {
+	return from != nil && from.Application != "" && !slices.ContainsFunc(loaded, func(r manifest.Release) bool {
+		return r.Application == manifest.Plain(from.Application) && r.Version == manifest.Plain(from.Version)
+	})
 }
 
 func describe(p manifest.Plan) string {
