@@ -118,7 +118,7 @@ func changedPaths(a, b []manifest.File) []string {
 	was, is := digests(a), digests(b)
 	var paths []string
 	for p, d := range is {
-		if was[p] != d {
+		if before, there := was[p]; !there || before != d {
 			paths = append(paths, p)
 		}
 	}

@@ -94,11 +94,11 @@ func (h *Host) settle(m *models, flips []modelFlip, r *manifest.Receipt) {
 		if f.Spent != "" {
 			errs = append(errs, os.RemoveAll(f.Spent))
 		}
+		if f.Keep != untouched && f.Done.Changed() {
+			errs = append(errs, m.repo.prune(f.Done.Name, f.Keep))
+		}
 		if f.Step == nil {
 			continue
-		}
-		if f.Keep != untouched {
-			errs = append(errs, m.repo.prune(f.Done.Name, f.Keep))
 		}
 		errs = append(errs, h.remember(m, f.Done))
 	}

@@ -148,13 +148,17 @@ func (h *Host) removable(d deed, live manifest.HostModel, force bool) error {
 	return nil
 }
 
-// changes lists the paths at which a live model differs from what a tree digest stands for; none when nobody knows.
+// changes lists the paths at which a live model differs from what a tree digest stands for: of files, and of folders where
+// no file differs; none when nobody knows.
 func (h *Host) changes(placed manifest.Digest, live manifest.HostModel) []string {
 	l, err := h.listed(placed)
 	if err != nil {
 		return nil
 	}
-	return append(changedPaths(l.Files, live.Files), changedPaths(folders(l.Dirs), folders(live.Dirs))...)
+	if files := changedPaths(l.Files, live.Files); len(files) > 0 {
+		return files
+	}
+	return changedPaths(folders(l.Dirs), folders(live.Dirs))
 }
 
 // folders are directories in the shape of files, to be compared like them.

@@ -116,6 +116,14 @@ func TestLocalPlacesModels(t *testing.T) {
 	if r, err = Push(t.Context(), src, l, Options{}); err != nil || !r.Plan.Nothing() || r.Receipt.ID != "" {
 		t.Errorf("pushed again: %+v, %v", r.Plan, err)
 	}
+	src.artifacts.Provenance.Version = "1.1" // the same in a newer bundle: that is remembered
+	if r, err = Push(t.Context(), src, l, Options{}); err != nil || !r.Plan.Nothing() || r.Receipt.Path == "" {
+		t.Errorf("a newer bundle: %+v, %v", r.Receipt, err)
+	}
+	src.artifacts.Provenance.Version = "1.0"
+	if _, err = Push(t.Context(), src, l, Options{}); manifest.KindOf(err) != manifest.KindPolicy {
+		t.Errorf("the older one again: %v", err)
+	}
 }
 
 // Whatever stops a load before its commit point, nothing has changed, and the first reason is told.

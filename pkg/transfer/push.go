@@ -119,7 +119,8 @@ func (p *push) once(ctx context.Context) (Result, error) {
 }
 
 // apply carries r.Plan out. Where nothing is to do, two things may be left of attempts that were broken off when they were
-// done but for it: the receipt of an attempt of this push, and chunks in the stage.
+// done but for it: the receipt of an attempt of this push, and chunks in the stage. And the target shall remember a release
+// that it has, but was never loaded with.
 func (p *push) apply(ctx context.Context, r Result) (Result, error) {
 	plan := r.Plan
 	if err := p.check(ctx, plan); err != nil {
@@ -131,7 +132,7 @@ func (p *push) apply(ctx context.Context, r Result) (Result, error) {
 		p.options.Events.Say(manifest.StepPlan, "", describe(plan))
 	case p.applied != nil:
 		r.Plan = *p.applied
-	case len(r.Inventory.Staged) == 0 && (r.Inventory.Repository == nil || len(r.Inventory.Repository.Staged) == 0):
+	case !leftovers(r.Inventory) && !unheard(plan.Provenance, r.Inventory.Releases):
 		return r, nil
 	}
 	var err error
@@ -161,6 +162,18 @@ func (p *push) check(ctx context.Context, plan manifest.Plan) error {
 		p.checked[d] = true
 	}
 	return nil
+}
+
+// leftovers reports whether the stages hold something that the push asked about.
+func leftovers(inv manifest.Inventory) bool {
+	return len(inv.Staged) > 0 || inv.Repository != nil && len(inv.Repository.Staged) > 0
+}
+
+// unheard reports whether from is a release that no receipt of the target tells of.
+func unheard(from *manifest.Provenance, loaded []manifest.Release) bool {
+	return from != nil && from.Application != "" && !slices.ContainsFunc(loaded, func(r manifest.Release) bool {
+		return r.Application == manifest.Plain(from.Application) && r.Version == manifest.Plain(from.Version)
+	})
 }
 
 func describe(p manifest.Plan) string {
