@@ -3,8 +3,11 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/clara-push/clara-push/integration/lab"
@@ -23,6 +26,18 @@ ensemble_scheduling { step [ { model_name: %q model_version: -1 input_map { key:
 `, name, step))})
 }
 
+// readable lets everybody read a model, without which --strict refuses it.
+func readable(t *testing.T, dir string) string {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
+		return errors.Join(err, os.Chmod(p, map[bool]fs.FileMode{true: 0o755, false: 0o644}[err == nil && e.IsDir()]))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // An ensemble may use a model that only the host has. One that nobody has is refused before anything is sent.
 func TestModelStepOnHost(t *testing.T) {
 	t.Parallel()
@@ -34,7 +49,7 @@ func TestModelStepOnHost(t *testing.T) {
 	m.model("--dry-run", both).exits(t, 22)
 	m.tidy()
 	m.placed(m.state("step", "one", 1))
-	r = m.placed("--strict", both)
+	r = m.placed("--strict", readable(t, both))
 	m.tidy("both", "step")
 	if len(r.Summary.Warnings) > 0 {
 		t.Errorf("warned: %v", r.Summary.Warnings)
@@ -46,7 +61,7 @@ func TestModelStepOnHost(t *testing.T) {
 
 	// A server may have a repository of its own besides.
 	other := t.TempDir()
-	if err := os.CopyFS(other+"/elsewhere", os.DirFS(m.local("step"))); err != nil {
+	if err := os.CopyFS(other+"/elsewhere", os.DirFS(m.state("elsewhere", "one", 1))); err != nil {
 		t.Fatal(err)
 	}
 	s, err := tritonserver.Start(other, tritonserver.Options{})
@@ -78,6 +93,7 @@ func TestModelServerVersion(t *testing.T) {
 		defer s.Close()
 		servers[v] = s.URL
 	}
+	readable(t, netdef)
 	for _, c := range []struct {
 		name, server string
 		args         []string

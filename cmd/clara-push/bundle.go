@@ -137,12 +137,11 @@ func runBundle(ctx context.Context, o bundleOptions, r *report) error {
 	}
 	var needs map[string][]string
 	if len(o.models) > 0 {
-		lint := modelOptions{config: o.config, strict: o.strict, tritonVersion: o.tritonVersion}
-		l, err := lint.lint(ctx, o.models, r.warnings)
-		if err == nil {
-			err = l.closed()
-		}
+		l, err := lintModels(ctx, o.models, o.config, o.tritonVersion, o.strict, r.warnings)
 		if err != nil {
+			return err
+		}
+		if err := l.settled(); err != nil {
 			return err
 		}
 		needs = l.needs()

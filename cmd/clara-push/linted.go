@@ -20,35 +20,40 @@ type linted struct {
 	warn    func(...string)
 }
 
-// lint checks the models before anything is connected to. It fails when they are refused whatever the host says. Findings are
-// told at once, unless the host may still change them.
-func (o *modelOptions) lint(ctx context.Context, dirs []string, warn func(...string)) (*linted, error) {
-	l := &linted{dirs: dirs, rules: triton.Options{ConfigFile: o.config}, strict: o.strict, warn: warn}
-	l.ask = o.serving.url != "" && o.tritonVersion == ""
-	if o.tritonVersion != "" {
+// lintModels checks models as far as it can be said from here. Version is empty for the current one.
+func lintModels(ctx context.Context, dirs []string, config, version string, strict bool, warn func(...string)) (*linted, error) {
+	l := &linted{dirs: dirs, rules: triton.Options{ConfigFile: config}, strict: strict, warn: warn}
+	if version != "" {
 		var err error
-		if l.rules.Version, err = triton.ParseServerVersion(o.tritonVersion); err != nil {
+		if l.rules.Version, err = triton.ParseServerVersion(version); err != nil {
 			return nil, err
 		}
 	}
-	if err := l.check(ctx); err != nil {
+	return l, l.check(ctx)
+}
+
+// lint checks the models before anything is connected to. It fails when they are refused whatever the host says. Findings are
+// told at once, unless the host may still change them.
+func (o *modelOptions) lint(ctx context.Context, dirs []string, warn func(...string)) (*linted, error) {
+	l, err := lintModels(ctx, dirs, o.config, o.tritonVersion, o.strict, warn)
+	if err != nil {
 		return nil, err
 	}
-	err := l.verdict(o.strict && !l.open())
-	if err != nil || !l.open() {
-		l.tell()
+	if l.ask = o.serving.url != "" && o.tritonVersion == ""; !l.open() {
+		return l, l.settled()
 	}
-	return l, err
+	if err := l.verdict(false); err != nil {
+		l.tell()
+		return nil, err
+	}
+	return l, nil
 }
 
 // open reports whether the host may change what was found.
 func (l *linted) open() bool { return l.ask || len(l.elsewhere()) > 0 }
 
-// closed says what was found where no host can be asked.
-func (l *linted) closed() error {
-	if !l.open() {
-		return nil // it was told
-	}
+// settled tells what was found, and fails when a model is refused.
+func (l *linted) settled() error {
 	l.tell()
 	return l.verdict(l.strict)
 }
@@ -125,8 +130,7 @@ func (l *linted) again(ctx context.Context, dst *transfer.SSH, s *serving) error
 	if err := l.check(ctx); err != nil {
 		return err
 	}
-	l.tell()
-	return l.verdict(l.strict)
+	return l.settled()
 }
 
 // presentOn lists which of the models are in the host's repository, or known to its server, which may have several.
