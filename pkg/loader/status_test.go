@@ -20,8 +20,12 @@ var meddled = []struct {
 }{
 	{"nothing", func(string) error { return nil }, manifest.DriftNone, ""},
 	{"touched", func(root string) error { return os.Chmod(filepath.Join(root, "config.pbtxt"), 0o600) }, manifest.DriftNone, ""},
-	{"edited", func(root string) error { return os.WriteFile(filepath.Join(root, "config.pbtxt"), []byte("by hand"), fileMode) }, manifest.DriftChanged, "config.pbtxt"},
-	{"added", func(root string) error { return os.WriteFile(filepath.Join(root, "1/more"), []byte("by hand"), fileMode) }, manifest.DriftChanged, "1/more"},
+	{"edited", func(root string) error {
+		return os.WriteFile(filepath.Join(root, "config.pbtxt"), []byte("by hand"), fileMode)
+	}, manifest.DriftChanged, "config.pbtxt"},
+	{"added", func(root string) error {
+		return os.WriteFile(filepath.Join(root, "1/more"), []byte("by hand"), fileMode)
+	}, manifest.DriftChanged, "1/more"},
 	{"folder", func(root string) error { return os.Mkdir(filepath.Join(root, "7"), dirMode) }, manifest.DriftChanged, "7/"},
 	{"link", func(root string) error { return os.Symlink("config.pbtxt", filepath.Join(root, "link")) }, manifest.DriftChanged, "link"},
 	{"removed", func(root string) error { return os.RemoveAll(filepath.Join(root, "2")) }, manifest.DriftChanged, "2/model.graphdef 2/sub/part.bin"},
