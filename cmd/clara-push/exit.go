@@ -84,11 +84,12 @@ const exitCodes = `Exit codes:
    16  the engine refused the load
    17  integrity: bytes are not what their digest says
    18  signature or policy
-   19  malformed archive
+   19  malformed bundle or archive
    20  interrupted past the commit point, state unknown
    21  image, model, file or base not found
    22  model refused by Triton's rules
    23  Triton did not take the model
+   24  drift: what is there is not what was placed
   130  interrupted by SIGINT before anything was changed
   143  interrupted by SIGTERM before anything was changed`
 

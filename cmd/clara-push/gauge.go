@@ -18,11 +18,11 @@ type gauge interface {
 	clear() // make room for a line of text
 }
 
-func newGauge(w io.Writer) gauge {
+func newGauge(w io.Writer, verb string) gauge {
 	if isTerminal(w) {
-		return &bar{w: w}
+		return &bar{w: w, verb: verb}
 	}
-	return &lines{w: w, every: 5 * time.Second, now: time.Now}
+	return &lines{w: w, verb: verb, every: 5 * time.Second, now: time.Now}
 }
 
 func isTerminal(w io.Writer) bool {
@@ -33,6 +33,7 @@ func isTerminal(w io.Writer) bool {
 // bar is a gauge on a terminal: bytes, rate, time left. It uses no colours.
 type bar struct {
 	w     io.Writer
+	verb  string // "sending"
 	bar   *progressbar.ProgressBar
 	total int64
 	full  bool
@@ -49,14 +50,14 @@ func (b *bar) set(done, total int64) {
 	}
 	if b.bar == nil {
 		b.bar = progressbar.NewOptions64(total,
-			progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription("sending"), progressbar.OptionShowBytes(true),
+			progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(b.verb), progressbar.OptionShowBytes(true),
 			progressbar.OptionShowCount(), progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(true),
 			progressbar.OptionClearOnFinish())
 	} else if total != b.total {
 		b.bar.ChangeMax64(total)
 	}
 	if full != b.full {
-		b.bar.Describe(map[bool]string{true: "loading", false: "sending"}[full])
+		b.bar.Describe(map[bool]string{true: "loading", false: b.verb}[full])
 	}
 	// A bar that was full once stays so, but the total may grow while sizes become known: leave one byte.
 	_ = b.bar.Set64(min(done, total-1)) // drawing failed: there is nobody to tell
@@ -68,6 +69,7 @@ func (b *bar) clear() { _ = b.bar.Clear() }
 // lines is a gauge in a log: a line every few seconds.
 type lines struct {
 	w     io.Writer
+	verb  string // "sending"
 	every time.Duration
 	now   func() time.Time
 
@@ -85,15 +87,15 @@ func (l *lines) set(done, total int64) {
 	if since < l.every {
 		return
 	}
-	fmt.Fprintln(l.w, sending(done, total, float64(done-l.lastDone)/since.Seconds()))
+	fmt.Fprintln(l.w, l.verb+": "+progress(done, total, float64(done-l.lastDone)/since.Seconds()))
 	l.last, l.lastDone = now, done
 }
 
 func (l *lines) clear() {}
 
-// sending reads "sending: 560 MB of 1.25 GB, 45 %, 110 MB/s, 6 s left".
-func sending(done, total int64, rate float64) string {
-	line := fmt.Sprintf("sending: %s of %s, %d %%", manifest.FormatBytes(done), manifest.FormatBytes(total), 100*done/max(total, 1))
+// progress reads "560 MB of 1.25 GB, 45 %, 110 MB/s, 6 s left".
+func progress(done, total int64, rate float64) string {
+	line := fmt.Sprintf("%s of %s, %d %%", manifest.FormatBytes(done), manifest.FormatBytes(total), 100*done/max(total, 1))
 	if rate < 1 {
 		return line + ", stalled"
 	}

@@ -34,12 +34,12 @@ func TestSending(t *testing.T) {
 		rate        float64
 		want        string
 	}{
-		{560e6, 1250e6, 110e6, "sending: 560 MB of 1.25 GB, 44 %, 110 MB/s, 6.3 s left"},
-		{0, 1000, 0, "sending: 0 B of 1.00 kB, 0 %, stalled"},
-		{1000, 1000, 500, "sending: 1.00 kB of 1.00 kB, 100 %, 500 B/s"},
+		{560e6, 1250e6, 110e6, "560 MB of 1.25 GB, 44 %, 110 MB/s, 6.3 s left"},
+		{0, 1000, 0, "0 B of 1.00 kB, 0 %, stalled"},
+		{1000, 1000, 500, "1.00 kB of 1.00 kB, 100 %, 500 B/s"},
 	} {
-		if got := sending(tt.done, tt.total, tt.rate); got != tt.want {
-			t.Errorf("sending(%d, %d, %g) = %q, want %q", tt.done, tt.total, tt.rate, got, tt.want)
+		if got := progress(tt.done, tt.total, tt.rate); got != tt.want {
+			t.Errorf("progress(%d, %d, %g) = %q, want %q", tt.done, tt.total, tt.rate, got, tt.want)
 		}
 	}
 }
@@ -48,7 +48,7 @@ func TestSending(t *testing.T) {
 func TestLines(t *testing.T) {
 	var out strings.Builder
 	clock := time.Unix(1000, 0)
-	l := &lines{w: &out, every: 5 * time.Second, now: func() time.Time { return clock }}
+	l := &lines{w: &out, verb: "sending", every: 5 * time.Second, now: func() time.Time { return clock }}
 	for done := int64(0); done <= 12e6; done += 1e5 {
 		l.set(done, 20e6)
 		clock = clock.Add(100 * time.Millisecond)
@@ -63,7 +63,7 @@ func TestLines(t *testing.T) {
 // On a terminal: bytes and rate; a total that grows, a count that is full early and goes on, and clearing do no harm.
 func TestBar(t *testing.T) {
 	var out strings.Builder
-	b := &bar{w: &out}
+	b := &bar{w: &out, verb: "sending"}
 	b.set(0, 10e6)
 	time.Sleep(redraw)
 	b.set(5e6, 10e6)

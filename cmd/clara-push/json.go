@@ -42,16 +42,22 @@ type summary struct {
 
 	Repository string `json:"repository,omitempty"`
 
-	DryRun  bool         `json:"dryRun,omitempty"`
-	Seconds float64      `json:"seconds,omitempty"`
-	Bytes   *byteSums    `json:"bytes,omitempty"`
-	Space   *spaceSums   `json:"space,omitempty"`
-	Images  []imageSum   `json:"images,omitempty"`
-	Models  []modelSum   `json:"models,omitempty"`
-	Server  *serverSum   `json:"server,omitempty"`
-	Receipt *receiptSum  `json:"receipt,omitempty"`
-	Target  *targetSum   `json:"target,omitempty"`
-	Swept   *sweptSum    `json:"swept,omitempty"`
+	From *manifest.Provenance `json:"from,omitempty"`
+
+	DryRun  bool        `json:"dryRun,omitempty"`
+	Seconds float64     `json:"seconds,omitempty"`
+	Bytes   *byteSums   `json:"bytes,omitempty"`
+	Space   *spaceSums  `json:"space,omitempty"`
+	Images  []imageSum  `json:"images,omitempty"`
+	Models  []modelSum  `json:"models,omitempty"`
+	Server  *serverSum  `json:"server,omitempty"`
+	Receipt *receiptSum `json:"receipt,omitempty"`
+	Target  *targetSum  `json:"target,omitempty"`
+	Swept   *sweptSum   `json:"swept,omitempty"`
+
+	Inventory string           `json:"inventory,omitempty"` // file that check wrote
+	Status    *manifest.Status `json:"status,omitempty"`
+
 	Version *versionSums `json:"version,omitempty"`
 }
 
@@ -66,6 +72,7 @@ type byteSums struct {
 type spaceSums struct {
 	Stage  roomSum `json:"stage"`
 	Engine roomSum `json:"engine,omitzero"`
+	Models roomSum `json:"models,omitzero"` // beside the repository, of load
 }
 
 type roomSum struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,8 @@ type report struct {
 
 	// Flags of the command line.
 	json, quiet, verbose bool
+
+	verb string // what is done to the bytes; empty: they are sent
 
 	// summary is filled by the command while it goes on and printed by finish.
 	summary summary
@@ -82,7 +85,7 @@ func (r *report) progress(e manifest.Event) {
 		return
 	}
 	if r.gauge == nil {
-		r.gauge = newGauge(r.err)
+		r.gauge = newGauge(r.err, cmp.Or(r.verb, "sending"))
 	}
 	r.gauge.set(e.Done, e.Total)
 }

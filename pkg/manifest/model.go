@@ -78,6 +78,7 @@ const (
 type ModelQuery struct {
 	Names []string `json:"names,omitempty"`
 	Blobs []Digest `json:"blobs,omitempty"` // files to look for in the stage
+	All   bool     `json:"all,omitempty"`   // every model that is there
 }
 
 // SmallFile is up to what size in bytes a model's file travels in a pack, together with others; larger ones in chunks. Part
