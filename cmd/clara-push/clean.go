@@ -15,18 +15,17 @@ func newClean(r *report) *cobra.Command {
 	var o connection
 	var age time.Duration
 	c := &cobra.Command{
-		Use:   "clean HOST",
+		Use:   "clean [HOST]",
 		Short: "Remove what interrupted pushes left in the stage of a host",
-		Long: `Remove staged bytes of pushes that were never finished. What a running push holds stays. Images, models, former ones and
-receipts are not touched.`,
-		Args: oneHost,
+		Long: `Remove staged bytes of pushes to a host, or loads into this machine, that were never finished. What a running one holds stays.
+Images, models, former ones and receipts are not touched.`,
+		Args: hostOrHere,
 		RunE: func(c *cobra.Command, args []string) error {
-			if c.Flags().Changed("repository") {
-				if err := o.useRepository(); err != nil {
-					return err
-				}
+			if err := o.checkRepository(); err != nil {
+				return err
 			}
-			return within(c.Context(), o.timeout, func(ctx context.Context) error { return runClean(ctx, args[0], age, o, r) })
+			o.anyEngine = true
+			return within(c.Context(), o.timeout, func(ctx context.Context) error { return runClean(ctx, hostIn(args), age, o, r) })
 		},
 	}
 	own := section{"Cleaning", func(f *pflag.FlagSet) {
@@ -44,7 +43,7 @@ func runClean(ctx context.Context, host string, age time.Duration, o connection,
 		return manifest.On(host, err)
 	}
 	r.summary.Swept = &sweptSum{Blobs: s.Blobs, Bytes: s.Bytes, Held: s.Held}
-	r.note(sweptLine(host, s))
+	r.note(sweptLine(named(host), s))
 	return nil
 }
 

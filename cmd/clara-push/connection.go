@@ -23,6 +23,7 @@ type connection struct {
 	// Set by commands that place models.
 	repository string // folder of models; empty: no models
 	modelsOnly bool   // no engine is needed
+	anyEngine  bool   // an engine is used if there is one
 
 	lockTimeout, timeout time.Duration
 	limitRate            rate

@@ -89,6 +89,7 @@ const exitCodes = `Exit codes:
    21  image, model, file or base not found
    22  model refused by Triton's rules
    23  Triton did not take the model
+   24  drift: what is there is not what was placed
   130  interrupted by SIGINT before anything was changed
   143  interrupted by SIGTERM before anything was changed`
 

@@ -12,8 +12,11 @@ import (
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
-// doing says what a step does that takes long, done what it does once the last byte was handed over.
-var doing = map[manifest.Step]struct{ doing, done string }{
+// phase says what is done while bytes pass, and what once the last of them was handed over.
+type phase struct{ doing, done string }
+
+// phases are those of the steps that take long.
+var phases = map[manifest.Step]phase{
 	manifest.StepSend:     {"sending", "loading"},
 	manifest.StepCompress: {"compressing", "compressing"},
 	manifest.StepWrite:    {"writing", "writing"},
@@ -26,11 +29,11 @@ type gauge interface {
 	clear() // make room for a line of text
 }
 
-func newGauge(w io.Writer, s manifest.Step) gauge {
+func newGauge(w io.Writer, p phase) gauge {
 	if isTerminal(w) {
-		return &bar{w: w, step: s}
+		return &bar{w: w, phase: p}
 	}
-	return &lines{w: w, step: s, every: 5 * time.Second, now: time.Now}
+	return &lines{w: w, phase: p, every: 5 * time.Second, now: time.Now}
 }
 
 func isTerminal(w io.Writer) bool {
@@ -41,7 +44,7 @@ func isTerminal(w io.Writer) bool {
 // bar is a gauge on a terminal: bytes, rate, time left. It uses no colours.
 type bar struct {
 	w     io.Writer
-	step  manifest.Step
+	phase phase
 	bar   *progressbar.ProgressBar
 	total int64
 	full  bool
@@ -58,14 +61,14 @@ func (b *bar) set(done, total int64) {
 	}
 	if b.bar == nil {
 		b.bar = progressbar.NewOptions64(total,
-			progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(doing[b.step].doing), progressbar.OptionShowBytes(true),
+			progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(b.phase.doing), progressbar.OptionShowBytes(true),
 			progressbar.OptionShowCount(), progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(true),
 			progressbar.OptionClearOnFinish())
 	} else if total != b.total {
 		b.bar.ChangeMax64(total)
 	}
 	if full != b.full {
-		b.bar.Describe(map[bool]string{true: doing[b.step].done, false: doing[b.step].doing}[full])
+		b.bar.Describe(map[bool]string{true: b.phase.done, false: b.phase.doing}[full])
 	}
 	// A bar that was full once stays so, but the total may grow while sizes become known: leave one byte.
 	_ = b.bar.Set64(min(done, total-1)) // drawing failed: there is nobody to tell
@@ -77,7 +80,7 @@ func (b *bar) clear() { _ = b.bar.Clear() }
 // lines is a gauge in a log: a line every few seconds.
 type lines struct {
 	w     io.Writer
-	step  manifest.Step
+	phase phase
 	every time.Duration
 	now   func() time.Time
 
@@ -95,7 +98,7 @@ func (l *lines) set(done, total int64) {
 	if since < l.every {
 		return
 	}
-	fmt.Fprintln(l.w, doing[l.step].doing+": "+advance(done, total, float64(done-l.lastDone)/since.Seconds()))
+	fmt.Fprintln(l.w, l.phase.doing+": "+advance(done, total, float64(done-l.lastDone)/since.Seconds()))
 	l.last, l.lastDone = now, done
 }
 

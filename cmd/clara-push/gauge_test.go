@@ -50,7 +50,7 @@ func TestAdvance(t *testing.T) {
 func TestLines(t *testing.T) {
 	var out strings.Builder
 	clock := time.Unix(1000, 0)
-	l := &lines{w: &out, step: manifest.StepSend, every: 5 * time.Second, now: func() time.Time { return clock }}
+	l := &lines{w: &out, phase: phases[manifest.StepSend], every: 5 * time.Second, now: func() time.Time { return clock }}
 	for done := int64(0); done <= 12e6; done += 1e5 {
 		l.set(done, 20e6)
 		clock = clock.Add(100 * time.Millisecond)
@@ -65,7 +65,7 @@ func TestLines(t *testing.T) {
 // On a terminal: bytes and rate; a total that grows, a count that is full early and goes on, and clearing do no harm.
 func TestBar(t *testing.T) {
 	var out strings.Builder
-	b := &bar{w: &out, step: manifest.StepSend}
+	b := &bar{w: &out, phase: phases[manifest.StepSend]}
 	b.set(0, 10e6)
 	time.Sleep(redraw)
 	b.set(5e6, 10e6)

@@ -79,11 +79,8 @@ func runImage(ctx context.Context, images []string, host string, o imageOptions,
 	if o.as != "" && len(images) > 1 {
 		return manifest.Fail(manifest.KindUsage, "", "--as names one image, %d are given", len(images))
 	}
-	if o.keep < 0 {
-		return manifest.Fail(manifest.KindUsage, "", "--keep must not be negative")
-	}
-	if o.keep > maxKeep {
-		return manifest.Fail(manifest.KindUsage, "", "--keep is at most %d", maxKeep)
+	if err := checkKeep(o.keep); err != nil {
+		return err
 	}
 	res, err := push(ctx, images, host, o, r.event)
 	r.summary.addPush(res)
@@ -98,7 +95,7 @@ func runImage(ctx context.Context, images []string, host string, o imageOptions,
 	if err := unreceipted(res); err != nil {
 		return manifest.On(host, err)
 	}
-	for _, line := range doneLines(host, res) {
+	for _, line := range append(doneLines(host, res), receiptLines(host, res.Receipt)...) {
 		r.note(line)
 	}
 	return nil

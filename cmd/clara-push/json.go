@@ -43,6 +43,8 @@ type summary struct {
 
 	Repository string `json:"repository,omitempty"`
 
+	From *manifest.Provenance `json:"from,omitempty"`
+
 	DryRun   bool         `json:"dryRun,omitempty"`
 	Seconds  float64      `json:"seconds,omitempty"`
 	Bytes    *byteSums    `json:"bytes,omitempty"`
@@ -56,7 +58,11 @@ type summary struct {
 	Swept    *sweptSum    `json:"swept,omitempty"`
 	Contents *inspected   `json:"contents,omitempty"`
 	Verified *verifiedSum `json:"verified,omitempty"`
-	Version  *versionSums `json:"version,omitempty"`
+
+	Inventory string           `json:"inventory,omitempty"` // file that check wrote
+	Status    *manifest.Status `json:"status,omitempty"`
+
+	Version *versionSums `json:"version,omitempty"`
 }
 
 type byteSums struct {
@@ -70,6 +76,7 @@ type byteSums struct {
 type spaceSums struct {
 	Stage  roomSum `json:"stage"`
 	Engine roomSum `json:"engine,omitzero"`
+	Models roomSum `json:"models,omitzero"` // beside the repository, of load
 }
 
 type roomSum struct {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -83,18 +84,23 @@ func modelsAndHost(_ *cobra.Command, args []string) error {
 
 // useRepository checks the name of a folder of models, and makes the connection one for models alone.
 func (c *connection) useRepository() error {
+	c.modelsOnly = true
+	return c.checkRepository()
+}
+
+// checkRepository checks the name of a folder of models.
+func (c *connection) checkRepository() error {
 	if !path.IsAbs(c.repository) || path.Clean(c.repository) == "/" {
 		return manifest.Fail(manifest.KindUsage, "", "--repository %q is not the absolute path of a folder", c.repository).
 			Advise("name it as on the host, such as --repository %s", defaultRepository)
 	}
-	c.modelsOnly = true
 	return nil
 }
 
 func runModel(ctx context.Context, dirs []string, host string, o modelOptions, r *report) error {
 	r.summary.Host, r.summary.DryRun, r.summary.Repository = host, o.dryRun, o.repository
-	if o.keep < 0 {
-		return manifest.Fail(manifest.KindUsage, "", "--keep must not be negative")
+	if err := checkKeep(o.keep); err != nil {
+		return err
 	}
 	if err := o.serving.check(o.keep); err != nil {
 		return err
@@ -120,7 +126,7 @@ func runModel(ctx context.Context, dirs []string, host string, o modelOptions, r
 	if err := unplaced(res); err != nil {
 		return manifest.On(host, err)
 	}
-	for _, line := range append(modelDoneLines(host, res), res.server.lines()...) {
+	for _, line := range slices.Concat(modelDoneLines(host, res), res.server.lines(), receiptLines(host, res.Receipt)) {
 		r.note(line)
 	}
 	return nil

@@ -77,16 +77,20 @@ func stepText(p manifest.Placement, entry string, gone bool) string {
 func modelDoneLines(host string, p pushed) []string {
 	var lines []string
 	for _, m := range p.Plan.Models {
-		line := m.Model.Name + " → " + host + ": " + stepText(m.Place, m.Entry, m.Gone)
-		if len(m.Kept) > 0 {
-			line += fmt.Sprintf(" (version %s, which only the host has, kept)", strings.Join(m.Kept, ", "))
-		}
-		lines = append(lines, line)
+		lines = append(lines, placedLine(host, m))
 	}
 	if p.Plan.Nothing() {
 		return lines
 	}
 	return append(lines, fmt.Sprintf("%s: done in %s, %s", host, formatDuration(p.took), traffic(p)))
+}
+
+func placedLine(host string, m manifest.ModelPlan) string {
+	line := m.Model.Name + " → " + host + ": " + stepText(m.Place, m.Entry, m.Gone)
+	if len(m.Kept) > 0 {
+		line += fmt.Sprintf(" (version %s, which only the host has, kept)", strings.Join(m.Kept, ", "))
+	}
+	return line
 }
 
 // modelWarnings collects what a person should hear beside the outcome.

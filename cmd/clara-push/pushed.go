@@ -69,6 +69,9 @@ func imageLine(host string, i manifest.ImagePlan) string {
 func traffic(p pushed) string {
 	s := p.Plan.Sizes
 	line := manifest.FormatBytes(p.wire) + " sent"
+	if p.here {
+		line = manifest.FormatBytes(s.Send) + " read"
+	}
 	if s.Present > 0 {
 		line += fmt.Sprintf(", %s spared", manifest.FormatBytes(s.Present))
 	}

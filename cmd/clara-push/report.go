@@ -21,6 +21,8 @@ type report struct {
 	// Flags of the command line.
 	json, quiet, verbose bool
 
+	verb string // what is done to the bytes; empty: they are sent
+
 	// summary is filled by the command while it goes on and printed by finish.
 	summary summary
 
@@ -55,7 +57,7 @@ func (r *report) event(e manifest.Event) {
 	switch {
 	case e.Step == manifest.StepWarning:
 		r.warn(e.Ref, e.Text)
-	case doing[e.Step].doing != "" && e.Total > 0:
+	case phases[e.Step].doing != "" && e.Total > 0:
 		r.progress(e)
 	default:
 		r.step(e)
@@ -87,7 +89,11 @@ func (r *report) progress(e manifest.Event) {
 		r.gauge = nil
 	}
 	if r.gauge == nil {
-		r.gauge, r.gauged = newGauge(r.err, e.Step), e.Step
+		p := phases[e.Step]
+		if e.Step == manifest.StepSend && r.verb != "" {
+			p.doing = r.verb
+		}
+		r.gauge, r.gauged = newGauge(r.err, p), e.Step
 	}
 	r.gauge.set(e.Done, e.Total)
 }

@@ -12,55 +12,122 @@ import (
 
 func newRollback(r *report) *cobra.Command {
 	var o connection
-	var model string
+	var what selection
 	c := &cobra.Command{
-		Use:   "rollback HOST --model NAME",
-		Short: "Put back what the last push of a model replaced",
-		Long: `Put back what the last push of a model replaced, in one step, after checking that it is still what it was. A model that the last push
-created is taken away. What the rollback replaces is not kept. Which states there are to go back to is said by --keep of clara-push model.`,
-		Example: `  clara-push rollback gpu01 --model segmentation_liver_v1`,
-		Args:    oneHost,
+		Use:   "rollback [HOST]",
+		Short: "Take the last push or load back",
+		Long: `Take the last push or load to a host, or to this machine, back as a whole: each name returns to the former image, each model to its
+former state; what was new goes. With --image or --model, only what the last push of those replaced. Run again, it goes one
+further back, as far as former states are kept (--keep of the push).
+
+What is kept is checked before anything changes. What somebody else has changed since is not thrown away: the rollback is refused
+with 24, unless --force. What a rollback replaces is not kept. A rolled back load no longer counts as the version loaded last.`,
+		Example: `  clara-push rollback
+  clara-push rollback gpu01
+  clara-push rollback gpu01 --model segmentation_liver_v1`,
+		Args: hostOrHere,
 		RunE: func(c *cobra.Command, args []string) error {
-			return within(c.Context(), o.timeout, func(ctx context.Context) error { return runRollback(ctx, args[0], model, o, r) })
+			return within(c.Context(), o.timeout, func(ctx context.Context) error {
+				return runChange(ctx, hostIn(args), manifest.Selection(what), o, r, rollback)
+			})
 		},
 	}
 	own := section{"Rollback", func(f *pflag.FlagSet) {
-		f.StringVar(&model, "model", "", "`name` of the model")
+		what.addFlags(f)
 		addRepositoryFlag(f, &o.repository)
 	}}
 	addSections(c, append(append([]section{own}, o.sections()...), r.section())...)
 	return c
 }
 
-func runRollback(ctx context.Context, host, model string, o connection, r *report) error {
-	r.summary.Host, r.summary.Repository = host, o.repository
-	if model == "" {
-		return manifest.Fail(manifest.KindUsage, "", "which model?").Advise("clara-push rollback HOST --model NAME")
+func newRemove(r *report) *cobra.Command {
+	var o connection
+	var what selection
+	c := &cobra.Command{
+		Use:   "remove [HOST] --image NAME:TAG | --model NAME",
+		Short: "Take away what clara-push placed",
+		Long: `Take images and models that clara-push placed on a host, or on this machine, away, with the former states that are kept of them. It
+cannot be taken back. Only what a receipt tells of is removed, and only as it was placed; what somebody else has changed since is
+refused with 24, unless --force. An image that a container uses stays, under a name of clara-push's own.`,
+		Example: `  clara-push remove gpu01 --image app_livertumor:1.2 --model segmentation_liver_v1`,
+		Args:    hostOrHere,
+		RunE: func(c *cobra.Command, args []string) error {
+			if manifest.Selection(what).Empty() {
+				return manifest.Fail(manifest.KindUsage, "", "what is to be removed?").Advise("clara-push %s", c.Use)
+			}
+			return within(c.Context(), o.timeout, func(ctx context.Context) error {
+				return runChange(ctx, hostIn(args), manifest.Selection(what), o, r, remove)
+			})
+		},
 	}
-	if err := o.useRepository(); err != nil {
+	own := section{"Removal", func(f *pflag.FlagSet) {
+		what.addFlags(f)
+		addRepositoryFlag(f, &o.repository)
+	}}
+	addSections(c, append(append([]section{own}, o.sections()...), r.section())...)
+	return c
+}
+
+// change is rollback or remove.
+type change func(context.Context, string, manifest.Selection, connection, manifest.Events) (manifest.Receipt, error)
+
+func runChange(ctx context.Context, host string, what manifest.Selection, o connection, r *report, do change) error {
+	r.summary.Host, r.summary.Repository = host, o.repository
+	if err := o.checkRepository(); err != nil {
 		return err
 	}
-	receipt, err := rollback(ctx, host, model, o, r.event)
+	o.anyEngine = true // models alone need none
+	receipt, err := do(ctx, host, what, o, r.event)
 	r.summary.addReceipt(receipt)
 	r.warnings(receipt.Warnings...)
 	if err != nil {
 		return manifest.On(host, err)
 	}
+	for _, d := range receipt.Images {
+		r.summary.Images = append(r.summary.Images, sumDoneImage(d))
+		r.note(fmt.Sprintf("%s → %s: %s", d.Ref, named(host), nameAfter(d)))
+	}
 	for _, d := range receipt.Models {
 		r.summary.Models = append(r.summary.Models, sumDone(d))
-		r.note(fmt.Sprintf("%s → %s: rolled back, %s", d.Name, host, putBack(d)))
+		r.note(fmt.Sprintf("%s → %s: %s", d.Name, named(host), putBack(d)))
+	}
+	for _, line := range receiptLines(named(host), receipt) {
+		r.note(line)
 	}
 	return nil
 }
 
+// nameAfter says what became of a name.
+func nameAfter(d manifest.Done) string {
+	switch {
+	case d.Action == manifest.ActionRemove && d.Before.ID == "":
+		return "removed, nothing bore the name any more"
+	case d.Action == manifest.ActionRemove:
+		return "removed"
+	case d.After.ID == "":
+		return "rolled back, the name is gone, as before the push"
+	}
+	return "rolled back, it points at the former image again"
+}
+
 func putBack(d manifest.DoneModel) string {
 	switch {
+	case d.Place == manifest.PlaceRemove:
+		return "removed"
 	case d.Gone && d.Entry == "":
-		return "the model is gone, as before the push"
+		return "rolled back, the model is gone, as before the push"
 	case d.Gone:
-		return d.Entry + " is gone, as before the push"
+		return "rolled back, " + d.Entry + " is gone, as before the push"
 	case d.Entry == "":
-		return "the former model is back"
+		return "rolled back, the former model is back"
 	}
-	return "the former " + d.Entry + " is back"
+	return "rolled back, the former " + d.Entry + " is back"
+}
+
+func sumDoneImage(d manifest.Done) imageSum {
+	sum := imageSum{
+		Ref: manifest.Plain(d.Ref), Action: d.Action, Done: true, Before: &d.Before, After: &d.After, Keeper: manifest.Plain(d.Keeper),
+		StillRunning: containerNames(d.Stale), Proof: plains(d.Proof),
+	}
+	return sum
 }

@@ -45,8 +45,8 @@ func (o servingOptions) check(keep int) error {
 type serving struct {
 	servingOptions
 	server *triton.Server
-	dst    *transfer.SSH
-	config string // what takes the place of config.pbtxt
+	dst    transfer.Keeper
+	served func(context.Context, manifest.ModelPlan) ([]int64, error) // which versions of a model are to be served
 	before map[string][]triton.VersionState
 	ev     manifest.Events
 	sum    serverSum
@@ -67,31 +67,35 @@ type servedModel struct {
 	Taken    triton.Taken `json:"taken"` // "ready" or "placed; reload not observable"; empty: no
 }
 
-// openServing asks the server what it serves now, before anything is changed. Without --triton it returns nil.
-func openServing(ctx context.Context, o modelOptions, src transfer.Source, dst *transfer.SSH, ev manifest.Events) (*serving, error) {
-	if o.serving.url == "" {
+// openServing asks the server what it serves now of models, before anything is changed. Without --triton it returns nil.
+func openServing(ctx context.Context, o servingOptions, models []manifest.Model, dst site, ev manifest.Events) (*serving, error) {
+	if o.url == "" {
 		return nil, nil
 	}
-	var via triton.Dialer
-	if triton.IsLoopback(o.serving.url) {
-		via = dst.DialHost
+	var via triton.Dialer // of this machine
+	if ssh, ok := dst.(*transfer.SSH); ok && triton.IsLoopback(o.url) {
+		via = ssh.DialHost
 	}
-	server, err := triton.Dial(ctx, o.serving.url, via)
+	server, err := triton.Dial(ctx, o.url, via)
 	if err != nil {
 		return nil, err
 	}
-	s := &serving{servingOptions: o.serving, server: server, dst: dst, config: o.config, before: map[string][]triton.VersionState{}, ev: ev}
+	s := &serving{servingOptions: o, server: server, dst: dst, before: map[string][]triton.VersionState{}, ev: ev}
 	s.sum.URL, s.sum.Version = server.URL, server.Version
-	artifacts, err := src.Artifacts(ctx, manifest.Platform{})
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range artifacts.Models {
+	for _, m := range models {
 		if s.before[m.Name], err = server.States(ctx, m.Name); err != nil {
 			return nil, err
 		}
 	}
 	return s, nil
+}
+
+// atOrigin tells what is served of a model that was read from a folder here, with config in the place of its own
+// configuration.
+func atOrigin(config string) func(context.Context, manifest.ModelPlan) ([]int64, error) {
+	return func(ctx context.Context, m manifest.ModelPlan) ([]int64, error) {
+		return triton.Served(ctx, m.Model.Origin, triton.Options{ConfigFile: config, Name: m.Model.Name}, m.Kept)
+	}
 }
 
 // after has the server take what was placed, model by model in the order of placement, so steps come before ensembles.
@@ -105,7 +109,7 @@ func (s *serving) after(ctx context.Context, plan manifest.Plan) error {
 }
 
 func (s *serving) take(ctx context.Context, m manifest.ModelPlan) error {
-	versions, err := triton.Served(ctx, m.Model.Origin, triton.Options{ConfigFile: s.config, Name: m.Model.Name}, m.Kept)
+	versions, err := s.served(ctx, m)
 	if err != nil {
 		return err
 	}

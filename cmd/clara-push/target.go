@@ -13,8 +13,12 @@ const tolerable = 5 * time.Second
 // targetLines says what a host is. fit tells whether a push would work.
 func targetLines(host string, inv manifest.Inventory, fit bool, now time.Time) []string {
 	e := inv.Engine
+	what := "push"
+	if host == named("") {
+		what = "load"
+	}
 	lines := []string{
-		host + map[bool]string{true: ": a push would work", false: ": a push would fail"}[fit],
+		host + ": a " + what + map[bool]string{true: " would work", false: " would fail"}[fit],
 		entry("host", inv.Name),
 		entry("user", inv.User+userMay(inv)),
 		entry("agent", "clara-push "+inv.Agent),

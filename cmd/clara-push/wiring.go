@@ -14,6 +14,7 @@ import (
 type pushed struct {
 	transfer.Result
 	wire   int64         // bytes sent over the connection
+	here   bool          // nothing was sent: it was for this machine
 	took   time.Duration // everything, from the first look for the image on
 	server *serverSum    // what the server made of models; nil when it was not asked
 }
@@ -22,7 +23,7 @@ type pushed struct {
 func push(ctx context.Context, images []string, host string, o imageOptions, ev manifest.Events) (p pushed, err error) {
 	began := time.Now()
 	defer func() { p.took = time.Since(began) }()
-	if _, err := dial.ParseHost(host); err != nil {
+	if err := checkHost(host); err != nil {
 		return p, err // before the image is looked for, in registries perhaps
 	}
 	src, err := source.Open(ctx, images, source.Options{
@@ -58,7 +59,11 @@ func pushModels(ctx context.Context, host string, o modelOptions, l *linted, ev 
 	defer src.Close()
 	defer dst.Close()
 	src.Order(l.needs())
-	server, err := openServing(ctx, o, src, dst, ev)
+	artifacts, err := src.Artifacts(ctx, manifest.Platform{})
+	if err != nil {
+		return p, err
+	}
+	server, err := openServing(ctx, o.serving, artifacts.Models, dst, ev)
 	if err != nil {
 		return p, err
 	}
@@ -70,6 +75,7 @@ func pushModels(ctx context.Context, host string, o modelOptions, l *linted, ev 
 	})
 	p.wire = dst.Wire()
 	if err == nil && server != nil && !o.dryRun {
+		server.served = atOrigin(o.config)
 		err = server.after(ctx, p.Plan)
 		p.server = &server.sum
 	}
@@ -106,38 +112,124 @@ func readAndConnect(ctx context.Context, dirs []string, host string, o modelOpti
 	return src, dst, err
 }
 
-// rollback puts back what the last placement of a model on host replaced.
-func rollback(ctx context.Context, host, model string, o connection, ev manifest.Events) (manifest.Receipt, error) {
-	dst, err := connect(ctx, host, o, ev)
+// load lands what the bundle at path holds on host, or on this machine when host is empty.
+func load(ctx context.Context, path, host string, o loadOptions, ev manifest.Events) (p pushed, err error) {
+	began := time.Now()
+	p.here = host == ""
+	defer func() { p.took = time.Since(began) }()
+	if err := checkHost(host); err != nil {
+		return p, err
+	}
+	src, err := openBundle(ctx, path, host, o, ev)
 	if err != nil {
-		return manifest.Receipt{}, err
+		return p, err
+	}
+	defer src.Close()
+	artifacts, err := src.Artifacts(ctx, manifest.Platform{})
+	if err != nil {
+		return p, err
+	}
+	if len(artifacts.Models) == 0 {
+		o.repository = "" // it need not be there
+	}
+	o.modelsOnly = len(artifacts.Images) == 0
+	dst, err := open(ctx, host, o.connection, ev)
+	if err != nil {
+		return p, err
 	}
 	defer dst.Close()
-	return dst.Rollback(ctx, manifest.Selection{Models: []string{model}})
+	server, err := openServing(ctx, o.serving, artifacts.Models, dst, ev)
+	if err != nil {
+		return p, err
+	}
+	p.Result, err = transfer.Push(ctx, src, dst, transfer.Options{
+		Plan: manifest.Options{
+			Keep: o.keep, Exact: o.exact, ReuseLayers: o.reuseLayers, MinVersion: o.minVersion, AllowDowngrade: o.allowDowngrade,
+		},
+		DryRun: o.dryRun, Events: ev,
+	})
+	if ssh, ok := dst.(*transfer.SSH); ok {
+		p.wire = ssh.Wire()
+	}
+	if err == nil && server != nil && !o.dryRun {
+		server.served = servedFrom(src)
+		err = server.after(ctx, p.Plan)
+		p.server = &server.sum
+	}
+	return p, err
 }
 
-// inventory asks what host is, not what it has; of a repository, whether models can be placed there.
-func inventory(ctx context.Context, host string, o connection, ev manifest.Events) (manifest.Inventory, error) {
-	dst, err := connect(ctx, host, o, ev)
-	if err != nil {
-		return manifest.Inventory{}, err
-	}
-	defer dst.Close()
-	q := manifest.Query{}
-	if o.repository != "" {
-		q.Models = &manifest.ModelQuery{}
-	}
-	return dst.Inventory(ctx, q)
+// status asks what was placed on host, and whether it still is.
+func status(ctx context.Context, host string, o connection, ev manifest.Events) (manifest.Status, error) {
+	return kept(ctx, host, o, ev, func(k site) (manifest.Status, error) { return k.Status(ctx) })
+}
+
+// rollback puts back what the last push to host replaced, or the last one of each thing that what names.
+func rollback(ctx context.Context, host string, what manifest.Selection, o connection, ev manifest.Events) (manifest.Receipt, error) {
+	return kept(ctx, host, o, ev, func(k site) (manifest.Receipt, error) { return k.Rollback(ctx, what) })
+}
+
+// remove takes away what was placed on host.
+func remove(ctx context.Context, host string, what manifest.Selection, o connection, ev manifest.Events) (manifest.Receipt, error) {
+	return kept(ctx, host, o, ev, func(k site) (manifest.Receipt, error) { return k.Remove(ctx, what) })
 }
 
 // sweep removes from host's stage what no push holds and nobody touched for age.
 func sweep(ctx context.Context, host string, age time.Duration, o connection, ev manifest.Events) (manifest.Swept, error) {
-	dst, err := connect(ctx, host, o, ev)
+	return kept(ctx, host, o, ev, func(k site) (manifest.Swept, error) { return k.Sweep(ctx, age) })
+}
+
+// inventory asks what host is, and what it has as far as q asks.
+func inventory(ctx context.Context, host string, q manifest.Query, o connection, ev manifest.Events) (manifest.Inventory, error) {
+	return kept(ctx, host, o, ev, func(k site) (manifest.Inventory, error) { return k.Inventory(ctx, q) })
+}
+
+// site is a host over SSH, or this machine.
+type site interface {
+	transfer.Target
+	transfer.Keeper
+}
+
+// kept opens a site, runs do and closes it.
+func kept[T any](ctx context.Context, host string, o connection, ev manifest.Events, do func(site) (T, error)) (T, error) {
+	s, err := open(ctx, host, o, ev)
 	if err != nil {
-		return manifest.Swept{}, err
+		var none T
+		return none, err
 	}
-	defer dst.Close()
-	return dst.Sweep(ctx, age)
+	defer s.Close()
+	return do(s)
+}
+
+// open opens a host, or this machine when host is empty.
+func open(ctx context.Context, host string, o connection, ev manifest.Events) (site, error) {
+	if host != "" {
+		return opened(connect(ctx, host, o, ev))
+	}
+	if o.sudo {
+		return nil, manifest.Fail(manifest.KindUsage, "", "--sudo is for a HOST").Advise("run clara-push itself by sudo")
+	}
+	return opened(transfer.OpenLocal(ctx, transfer.LocalOptions{
+		StateDir: o.stateDir, EngineHost: o.hostEngine, NoEngine: o.modelsOnly, AnyEngine: o.anyEngine, Repository: o.repository,
+		LockWait: o.lockTimeout, Version: versionText(), Events: ev,
+	}))
+}
+
+// opened makes no site of a nil one.
+func opened[S site](s S, err error) (site, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// checkHost finds a host that cannot be one, before anything else is done.
+func checkHost(host string) error {
+	if host == "" {
+		return nil
+	}
+	_, err := dial.ParseHost(host)
+	return err
 }
 
 func connect(ctx context.Context, host string, o connection, ev manifest.Events) (*transfer.SSH, error) {
@@ -148,7 +240,7 @@ func connect(ctx context.Context, host string, o connection, ev manifest.Events)
 			Warn: func(text string) { ev.Say(manifest.StepWarning, "", text) },
 		},
 		Agent: o.agent, AgentDir: o.agentDir, Sudo: o.sudo, StateDir: o.stateDir, EngineHost: o.hostEngine,
-		NoEngine: o.modelsOnly, Repository: o.repository,
+		NoEngine: o.modelsOnly, AnyEngine: o.anyEngine, Repository: o.repository,
 		LockWait: o.lockTimeout, LimitRate: int64(o.limitRate), Version: versionText(), Events: ev,
 	})
 }

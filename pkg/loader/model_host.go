@@ -75,6 +75,13 @@ func (m *models) inventory(ctx context.Context, q manifest.ModelQuery) (*manifes
 		return r, nil
 	}
 	r.Stage, r.Exchange, r.Mended = spaceAt(m.repo.own), m.repo.exchange, m.said
+	if q.All {
+		all, err := m.repo.entries()
+		if err != nil {
+			return nil, modelFailure("look at the repository", err)
+		}
+		q.Names = all
+	}
 	r.Models = make([]manifest.HostModel, len(q.Names))
 	for i, name := range q.Names {
 		if err := manifest.CheckModelName(name); err != nil {

@@ -227,6 +227,21 @@ func (r *repository) sync() error {
 	return unix.Syncfs(int(f.Fd()))
 }
 
+// entries lists the names in the repository that can be a model's.
+func (r *repository) entries() ([]string, error) {
+	all, err := os.ReadDir(r.real)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range all {
+		if manifest.CheckModelName(e.Name()) == nil {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
 // live is the path of an entry of a model; of the model directory itself for an empty entry.
 func (r *repository) live(model, entry string) string {
 	return filepath.Join(r.real, model, filepath.FromSlash(entry))

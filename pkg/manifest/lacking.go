@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// listed is how many layers or files an error names.
+// listed is how many names an error lists.
 const listed = 5
 
 // checkLacking fails with KindNotFound when p would have to send what the source leaves out, and says for each image and
@@ -67,14 +67,19 @@ func lacks(who, what string, names []string) []string {
 	if len(names) == 0 {
 		return nil
 	}
+	if len(names) > 1 {
+		what += "s"
+	}
+	return []string{fmt.Sprintf("%s lacks %d %s (%s)", who, len(names), what, listOf(names))}
+}
+
+// listOf writes out names, the first ones of many.
+func listOf(names []string) string {
 	text := strings.Join(names[:min(listed, len(names))], ", ")
 	if more := len(names) - listed; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
-	if len(names) > 1 {
-		what += "s"
-	}
-	return []string{fmt.Sprintf("%s lacks %d %s (%s)", who, len(names), what, text)}
+	return text
 }
 
 func lackFailure(from *Provenance, who string, elsewhere bool) error {

@@ -82,6 +82,7 @@ type ModelQuery struct {
 	Blobs []Digest `json:"blobs,omitempty"` // files to look for in the stage
 	// Present are models of which is asked only whether they are there, not what they consist of.
 	Present []string `json:"present,omitempty"`
+	All     bool     `json:"all,omitempty"` // every model that is there
 }
 
 // SmallFile is up to what size in bytes a model's file travels in a pack, together with others; larger ones in chunks. Part

@@ -21,6 +21,9 @@ type Local struct {
 	lock    *loader.Lock // from the first apply on: what is taken back later is then what was placed
 }
 
+// StateDir makes sure that this machine's state folder is there, dir or where it is as a rule, and returns its path.
+func StateDir(dir string) (string, error) { return loader.StateDir(dir) }
+
 // OpenLocal connects to this machine's engine and opens its state folder. It fails with KindPermission when there is no
 // engine, or no right to use it or the folder.
 func OpenLocal(ctx context.Context, o LocalOptions) (*Local, error) {
