@@ -22,7 +22,7 @@ help: ## this list
 build: ## bin/clara-push, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)" -o bin/clara-push ./cmd/clara-push
 
-demo: install-lab build ## push an image to a lab host, change it, push again, run it
+demo: install-lab build ## push an image and a model to a lab host, change them, push again; run the one, take the other back
 	$(GO) run ./integration/demo
 
 test: install-lab ## everything, against real engines and a real sshd

@@ -339,6 +339,16 @@ func TestModelNames(t *testing.T) {
 		r.exits(t, 22)
 		r.says(t, "cannot be the name", "→")
 	}
+	// A path that begins with a dash is no flag behind "--", and as a name it is refused.
+	if err := os.CopyFS(filepath.Join(m.Home, "-models", "dashed"), os.DirFS(m.local("plain"))); err != nil {
+		t.Fatal(err)
+	}
+	m.placed("--", filepath.Join("-models", "dashed"))
+	m.equals("dashed", filepath.Join(m.Home, "-models", "dashed"))
+	m.model("--", "-models").exits(t, 22)
+	m.model("-models").exits(t, 2)
+	m.back("-rf").exits(t, 22)
+	m.back("dashed").exits(t, 0)
 	r := m.model(m.files("bad", map[string]content{"config.pbtxt": config("c"), "1/new\nline": text("x")}))
 	r.exits(t, 22)
 	m.tidy("plain", "with space", "quote'\"", "$(touch x)`id`", "mädchen 医学", "a&b;c|d")

@@ -1,8 +1,9 @@
 //go:build linux
 
 // Demo shows clara-push at work on one machine, in a lab that touches nothing else there: it builds an image in one engine,
-// pushes it to another that stands behind a real sshd, changes the application, pushes again, and runs the result. It is
-// not a test and measures nothing; integration/bench does. Read main, which tells the story, then stage.
+// pushes it to another that stands behind a real sshd, changes the application, pushes again, and runs the result; then it
+// pushes a Triton model, a change and a new version of it, and takes that back. It is not a test and measures nothing;
+// integration/bench does. Read main, which tells the story, then stage.
 package main
 
 import (
@@ -40,12 +41,12 @@ func run(ctx context.Context, o options) error {
 	}
 	defer s.close()
 
-	for _, step := range []func(context.Context) error{s.check, s.first, s.second, s.third, s.result} {
+	for _, step := range []func(context.Context) error{s.check, s.first, s.second, s.third, s.result, s.modelFirst, s.modelConfig, s.modelVersion, s.modelBack} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.sum()
 }
 
 func (s *stage) check(ctx context.Context) error {
@@ -82,5 +83,5 @@ func (s *stage) result(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.sum()
+	return nil
 }

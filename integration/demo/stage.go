@@ -49,6 +49,8 @@ type stage struct {
 	dir    string // programs and configuration
 	config string // for -F
 	began  time.Time
+
+	modelSize int64 // bytes of all versions of the model
 }
 
 // setUp builds the program and starts both engines and the sshd.
@@ -85,7 +87,7 @@ func sourceKind(o options) (lab.Kind, error) {
 
 func (s *stage) fill(ctx context.Context, source, target lab.Kind) (err error) {
 	s.dir = filepath.Join(s.lab.Dir, "demo")
-	if err := os.Mkdir(s.dir, 0o755); err != nil {
+	if err := os.MkdirAll(s.repository(), 0o755); err != nil {
 		return err
 	}
 	if err := buildProgram(ctx, s.program()); err != nil {
@@ -132,20 +134,25 @@ func (s *stage) build(ctx context.Context, version string, seed uint64) error {
 
 // push pushes the image and tells what of it travelled.
 func (s *stage) push(ctx context.Context) error {
+	return s.counted(ctx, s.base+appSize, "image", "image", image, host)
+}
+
+// counted runs clara-push and tells what travelled, beside the size of what it is about.
+func (s *stage) counted(ctx context.Context, size int64, what, command string, args ...string) error {
 	counted, err := meter.NewTraffic(s.host.SSHD)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	if err := s.run(ctx, "image", image, host); err != nil {
+	if err := s.run(ctx, command, args...); err != nil {
 		return err
 	}
 	took := time.Since(began)
 	if err := counted.Settle(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("\n   That took %.1f s. The host's sshd counted %s coming in and %s going out;\n   the image consists of %s of files.\n",
-		took.Seconds(), manifest.FormatBytes(counted.In), manifest.FormatBytes(counted.Out), manifest.FormatBytes(s.base+appSize))
+	fmt.Printf("\n   That took %.1f s. The host's sshd counted %s coming in and %s going out;\n   the %s consists of %s of files.\n",
+		took.Seconds(), manifest.FormatBytes(counted.In), manifest.FormatBytes(counted.Out), what, manifest.FormatBytes(size))
 	return nil
 }
 
@@ -153,10 +160,14 @@ func (s *stage) push(ctx context.Context) error {
 func (s *stage) run(ctx context.Context, command string, args ...string) error {
 	fmt.Printf("\n   $ clara-push %s %s\n", command, strings.Join(args, " "))
 	own := []string{command, "-F", s.config}
-	if command == "image" {
+	if command == "image" || command == "model" {
 		own = append(own, "--cache-dir", filepath.Join(s.dir, "cache"))
 	}
+	if command != "image" {
+		own = append(own, "--repository", s.repository())
+	}
 	cmd := exec.CommandContext(ctx, s.program(), append(own, args...)...)
+	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), "DOCKER_HOST="+s.source.Host(), "DOCKER_CONTEXT=")
 	wrote := &indented{to: os.Stdout}
 	cmd.Stdout, cmd.Stderr = wrote, wrote
@@ -180,7 +191,7 @@ func (s *stage) sum() error {
 	if err != nil {
 		return err
 	}
-	s.say("Done in %s: %d pushes changed the host, each proven there before the name was moved; a receipt of each lies in /var/lib/clara-push on it.",
+	s.say("Done in %s: the host was changed %d times, each time in one step and after a check; a receipt of each lies in /var/lib/clara-push on it.",
 		time.Since(s.began).Round(time.Second), len(receipts))
 	fmt.Println("   All of the lab is being removed. To keep one and try things: make lab")
 	return nil
