@@ -105,10 +105,10 @@ func checkIndexAnnotations(a map[string]string) error {
 // unsigned one is found; it proves nothing against anybody who can write both.
 type layout struct {
 	Version string          `json:"imageLayoutVersion"`
-	Index   manifest.Digest `json:"io.github.clara-push.index,omitempty"`
+	Index   manifest.Digest `json:"io.github.clara-push.index"`
 }
 
-// checkLayout fails unless raw is what belongs to index: with its digest, or as other tools write it.
+// checkLayout fails unless raw is the oci-layout that belongs to index.
 func checkLayout(raw, index []byte) error {
 	var l layout
 	if err := manifest.CheckJSON(raw, "imageLayoutVersion", "io.github.clara-push.index"); err != nil {
@@ -122,7 +122,9 @@ func checkLayout(raw, index []byte) error {
 	switch {
 	case l.Version != ocispec.ImageLayoutVersion:
 		return malformed("it is an image layout of version %.40q, not %s", l.Version, ocispec.ImageLayoutVersion)
-	case l.Index != "" && l.Index != digest.FromBytes(index):
+	case l.Index == "":
+		return malformed("oci-layout does not say which index.json belongs to it")
+	case l.Index != digest.FromBytes(index):
 		return damaged("index.json is not as it was made: oci-layout says %s, it is %s", l.Index, digest.FromBytes(index))
 	}
 	return nil

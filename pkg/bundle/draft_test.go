@@ -131,7 +131,7 @@ func (m *draft) differential(without ...manifest.Digest) *draft {
 func (m *draft) entries() draftFiles {
 	index := jsonOf(m.index)
 	a := draftFiles{
-		{"oci-layout", []byte(`{"imageLayoutVersion":"1.0.0","io.github.clara-push.index":"` + digest.FromBytes(index).String() + `"}`)},
+		{"oci-layout", layoutOf(index)},
 		{"index.json", index},
 	}
 	if m.sig != nil {
@@ -152,6 +152,11 @@ func (m *draft) entries() draftFiles {
 		}
 	}
 	return a
+}
+
+// layoutOf is the oci-layout that belongs to an index.json.
+func layoutOf(index []byte) []byte {
+	return []byte(`{"imageLayoutVersion":"1.0.0","io.github.clara-push.index":"` + digest.FromBytes(index).String() + `"}`)
 }
 
 func (m *draft) tar(t testing.TB) []byte { return m.entries().tar(t) }

@@ -37,7 +37,7 @@ func TestHostileDocuments(t *testing.T) {
 		if bytes.Equal(raw, a[1].data) {
 			t.Fatalf("%q is not in index.json", from)
 		}
-		return hostile{tar: a.with("index.json", raw).with(layoutFile, plainLayout).tar(t), kind: malformedKind}
+		return hostile{tar: a.with("index.json", raw).with(layoutFile, layoutOf(raw)).tar(t), kind: malformedKind}
 	}
 	// doc changes a manifest and lets index.json name what comes of it.
 	doc := func(n int, change func(*ocispec.Manifest)) hostile {
@@ -55,7 +55,7 @@ func TestHostileDocuments(t *testing.T) {
 	file := func(name string, data string) hostile {
 		a := draftRelease().entries()
 		if name == indexFile {
-			a = a.with(layoutFile, plainLayout)
+			a = a.with(layoutFile, layoutOf([]byte(data)))
 		}
 		return hostile{tar: a.with(name, []byte(data)).tar(t), kind: malformedKind}
 	}
@@ -105,6 +105,7 @@ func TestHostileDocuments(t *testing.T) {
 
 		"layout of version 2":     {file("oci-layout", `{"imageLayoutVersion":"2.0.0"}`), `version "2.0.0"`},
 		"layout is no JSON":       {file("oci-layout", "1.0.0"), "behind its end"},
+		"layout of another tool":  {file("oci-layout", `{"imageLayoutVersion":"1.0.0"}`), "which index.json belongs to it"},
 		"layout has more":         {file("oci-layout", `{"imageLayoutVersion":"1.0.0","x":1}`), "unknown field"},
 		"manifest.json is other":  {whole(func(m *draft) { m.docker[0]["RepoTags"] = []string{"viewer:latest"} }), "not what follows"},
 		"manifest.json has more":  {whole(func(m *draft) { m.docker = append(m.docker, m.docker[0]) }), "not what follows"},
@@ -213,9 +214,6 @@ func TestHostileDocuments(t *testing.T) {
 		})
 	}
 }
-
-// plainLayout is oci-layout as other tools write it, which says nothing of index.json.
-var plainLayout = []byte(`{"imageLayoutVersion":"1.0.0"}`)
 
 func asIntegrity(h hostile) hostile {
 	h.kind = integrityKind

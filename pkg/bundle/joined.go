@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 	"github.com/opencontainers/go-digest"
@@ -18,6 +19,9 @@ type joined struct {
 	files  []*os.File
 	parts  []part
 	starts []int64 // the offset of each part, and behind the last one the size of all
+
+	mu   sync.Mutex
+	good map[int]bool // parts that were hashed: whether they are as the list says
 }
 
 // openParts opens the parts that path means.
@@ -62,7 +66,7 @@ func belong(in container, list partsDocument) error {
 // join opens every part. It fails with KindNotFound when some are missing, with KindIntegrity when one has another size than
 // the list says, and names them.
 func join(root *os.Root, list partsDocument) (*joined, error) {
-	j := &joined{parts: list.Parts, starts: []int64{0}}
+	j := &joined{parts: list.Parts, starts: []int64{0}, good: map[int]bool{}}
 	var missing []string
 	for _, p := range list.Parts {
 		f, err := (&folder{root: root}).open(p.Name)
@@ -133,23 +137,36 @@ func (j *joined) blame(ctx context.Context, offset, n int64) ([]string, error) {
 	}
 	var all, bad []string
 	for i := j.at(offset); i <= j.at(offset+n-1); i++ {
-		p := j.parts[i]
-		all = append(all, p.Name)
-		if p.Digest == "" {
-			continue
-		}
-		got, err := hashAll(ctx, io.NewSectionReader(j.files[i], 0, p.Size), make([]byte, readBuffer), nil)
-		if ctx.Err() != nil {
+		all = append(all, j.parts[i].Name)
+		good, err := j.check(ctx, i)
+		if err != nil {
 			return nil, err
 		}
-		if err != nil || got != p.Digest {
-			bad = append(bad, p.Name)
+		if !good {
+			bad = append(bad, j.parts[i].Name)
 		}
 	}
 	if len(bad) == 0 {
 		return all, nil
 	}
 	return bad, nil
+}
+
+// check reports whether a part is as the list says, or the list says nothing. Each part is hashed once: it may be large, and
+// much in it damaged.
+func (j *joined) check(ctx context.Context, i int) (bool, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	p := j.parts[i]
+	if good, known := j.good[i]; known || p.Digest == "" {
+		return good || p.Digest == "", nil
+	}
+	got, err := hashAll(ctx, io.NewSectionReader(j.files[i], 0, p.Size), make([]byte, readBuffer), nil)
+	if ctx.Err() != nil {
+		return false, stopped(ctx)
+	}
+	j.good[i] = err == nil && got == p.Digest
+	return j.good[i], nil
 }
 
 // Close closes every part.

@@ -120,11 +120,15 @@ func read(ctx context.Context, in container, form Form, path string) (*Bundle, e
 	if raw == nil {
 		return nil, malformed("it has no %s", layoutFile)
 	}
-	if err := checkLayout(raw, b.index); err != nil {
-		return nil, err
+	unfit := checkLayout(raw, b.index)
+	if manifest.KindOf(unfit) == manifest.KindIntegrity {
+		return nil, unfit // what index.json says may be an accident
 	}
 	if b.doc, err = parseIndex(b.index); err != nil {
 		return nil, err
+	}
+	if unfit != nil {
+		return nil, unfit
 	}
 	b.created, _ = time.Parse(time.RFC3339, b.doc.Annotations[AnnotationCreated]) // parseIndex has looked
 	if b.signature, err = document(in, signatureFile, maxSignature); err != nil {

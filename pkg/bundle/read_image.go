@@ -17,9 +17,10 @@ func (r *reading) readImage(e manifest.Descriptor) error {
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(r.images, func(i manifest.Image) bool { return i.Ref == ref }) {
+	if r.names["image "+ref] {
 		return malformed("it has two images named %s", ref)
 	}
+	r.names["image "+ref] = true
 	if err := checkNames(e, ref, r.base != ""); err != nil {
 		return err
 	}

@@ -23,9 +23,10 @@ func (r *reading) readModel(e manifest.Descriptor) error {
 	if err := manifest.CheckModelName(name); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(r.models, func(m manifest.Model) bool { return fold(m.Name) == fold(name) }) {
+	if r.names["model "+fold(name)] {
 		return malformed("it has two models named %s, or so but for the case", name)
 	}
+	r.names["model "+fold(name)] = true
 	doc, err := r.manifest(e, name)
 	if err != nil {
 		return err

@@ -18,14 +18,15 @@ type reading struct {
 
 	images  []manifest.Image
 	models  []manifest.Model
-	reached map[key]int64 // the size of each blob that is named
+	names   map[string]bool // of images and models that were read
+	reached map[key]int64   // the size of each blob that is named
 	lacking []manifest.Digest
 	read    int64 // bytes of documents
 }
 
 // all reads what index.json names, and sees that there is nothing else.
 func (r *reading) all(x ocispec.Index) error {
-	r.base, r.reached = manifest.Digest(x.Annotations[AnnotationBase]), map[key]int64{}
+	r.base, r.reached, r.names = manifest.Digest(x.Annotations[AnnotationBase]), map[key]int64{}, map[string]bool{}
 	for _, e := range x.Manifests {
 		if err := r.entry(e); err != nil {
 			return err

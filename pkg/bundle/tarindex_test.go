@@ -25,7 +25,7 @@ func TestLargeBlob(t *testing.T) {
 	}
 	defer f.Close()
 	w := tar.NewWriter(f)
-	putEntry(t, w, tar.Header{Name: layoutFile, Format: tar.FormatUSTAR}, plainLayout)
+	putEntry(t, w, tar.Header{Name: layoutFile, Format: tar.FormatUSTAR}, layoutOf([]byte("{}")))
 	putEntry(t, w, tar.Header{Name: indexFile, Format: tar.FormatUSTAR}, []byte("{}"))
 	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: stray, Size: size, Mode: 0o644, ModTime: time.Unix(0, 0), Format: tar.FormatGNU}); err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func (m manyEntries) ReadAt(p []byte, at int64) (int, error) {
 }
 
 func TestManyEntries(t *testing.T) {
-	data := draftFiles{{layoutFile, plainLayout}, {indexFile, []byte("{}")}, {blobFolder + strings.Repeat("0", 64), nil}}.tar(t)
+	data := draftFiles{{layoutFile, layoutOf([]byte("{}"))}, {indexFile, []byte("{}")}, {blobFolder + strings.Repeat("0", 64), nil}}.tar(t)
 	m := manyEntries{start: data[:len(data)-3*tarBlock], header: data[len(data)-3*tarBlock : len(data)-2*tarBlock]}
 	sum, err := strconv.ParseInt(string(m.header[148:154]), 8, 32)
 	if err != nil {

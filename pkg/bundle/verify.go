@@ -33,14 +33,14 @@ func (b *Bundle) Verify(ctx context.Context, digests []manifest.Digest, ev manif
 		return inBundle(err, b.path)
 	}
 	next := make(chan manifest.Digest)
-	g, ctx := errgroup.WithContext(ctx)
+	g, hashing := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(next)
 		for _, d := range blobs {
 			select {
 			case next <- d:
-			case <-ctx.Done():
-				return stopped(ctx)
+			case <-hashing.Done():
+				return stopped(hashing)
 			}
 		}
 		return nil
@@ -49,7 +49,7 @@ func (b *Bundle) Verify(ctx context.Context, digests []manifest.Digest, ev manif
 		g.Go(func() error {
 			buf := make([]byte, min(readBuffer, v.largest))
 			for d := range next {
-				if err := v.check(ctx, d, buf); err != nil {
+				if err := v.check(hashing, d, buf); err != nil {
 					return err
 				}
 			}
@@ -59,7 +59,7 @@ func (b *Bundle) Verify(ctx context.Context, digests []manifest.Digest, ev manif
 	if err := g.Wait(); err != nil {
 		return inBundle(err, b.path)
 	}
-	return inBundle(v.verdict(), b.path)
+	return inBundle(v.verdict(ctx), b.path)
 }
 
 // verification is one run of Verify.
@@ -72,7 +72,13 @@ type verification struct {
 
 	mu   sync.Mutex
 	done int64
-	bad  []string // what is wrong, one blob each
+	bad  []badBlob
+}
+
+// badBlob is a blob that is not what its digest says.
+type badBlob struct {
+	digest manifest.Digest
+	how    string
 }
 
 // choose returns the blobs to be hashed, as they lie.
@@ -92,9 +98,7 @@ func (v *verification) choose(digests []manifest.Digest) ([]manifest.Digest, err
 			blobs = append(blobs, d)
 		}
 	}
-	slices.SortFunc(blobs, func(x, y manifest.Digest) int {
-		return cmp.Or(cmp.Compare(v.b.in.offset(x), v.b.in.offset(y)), cmp.Compare(x, y))
-	})
+	slices.SortFunc(blobs, v.b.byPlace)
 	blobs = slices.Compact(blobs)
 	for _, d := range blobs {
 		v.total += v.b.sizes[keyOf(d)]
@@ -118,17 +122,13 @@ func (v *verification) check(ctx context.Context, d manifest.Digest, buf []byte)
 	case err == nil && got == d:
 		return nil
 	}
-	parts, perr := v.b.in.guilty(ctx, d)
-	if perr != nil {
-		return perr
-	}
 	how := "its bytes have the digest " + string(got)
 	if err != nil {
 		how = cause(err)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.bad = append(v.bad, fmt.Sprintf("%s (%s) is damaged%s: %s", v.b.what(d), d, inParts(parts), how))
+	v.bad = append(v.bad, badBlob{d, how})
 	return nil
 }
 
@@ -148,18 +148,30 @@ func (v *verification) tell(n int64) {
 	v.ev.Progress(manifest.StepVerify, v.done, v.total)
 }
 
-func (v *verification) verdict() error {
+// verdict names what is damaged, as it lies.
+func (v *verification) verdict(ctx context.Context) error {
 	if len(v.bad) == 0 {
 		return nil
 	}
-	slices.Sort(v.bad)
-	named := v.bad[:min(len(v.bad), mostNamed)]
-	more := ""
-	if n := len(v.bad) - len(named); n > 0 {
-		more = fmt.Sprintf("; and %d more", n)
+	slices.SortFunc(v.bad, func(x, y badBlob) int { return v.b.byPlace(x.digest, y.digest) })
+	var named []string
+	for _, bad := range v.bad[:min(len(v.bad), mostNamed)] {
+		parts, err := v.b.in.guilty(ctx, bad.digest)
+		if err != nil {
+			return err
+		}
+		named = append(named, fmt.Sprintf("%s (%s) is damaged%s: %s", v.b.what(bad.digest), bad.digest, inParts(parts), bad.how))
 	}
-	return damaged("%s%s", strings.Join(named, "; "), more).
+	if n := len(v.bad) - len(named); n > 0 {
+		named = append(named, fmt.Sprintf("and %d more", n))
+	}
+	return damaged("%s", strings.Join(named, "; ")).
 		Advise("copy the bundle again from where it was made; a medium that damages it twice is broken")
+}
+
+// byPlace orders blobs as they lie.
+func (b *Bundle) byPlace(x, y manifest.Digest) int {
+	return cmp.Or(cmp.Compare(b.in.offset(x), b.in.offset(y)), cmp.Compare(x, y))
 }
 
 // all are the digests of everything that the bundle names, once each.

@@ -1,6 +1,8 @@
 package manifest
 
 import (
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -27,6 +29,10 @@ func TestCheckJSON(t *testing.T) {
 		"wrong closing":       {`{"a":[1}`, "not JSON"},
 		"deep":                {strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth), ""},
 		"too deep":            {strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1), "deeper than"},
+		"many items":          {"[" + strings.Repeat("0,", maxItems-1) + "0]", ""},
+		"too many items":      {"[" + strings.Repeat("0,", maxItems) + "0]", "more than 65536 items"},
+		"too many keys":       {"{" + manyKeys(maxItems+1) + "}", "more than 65536 items"},
+		"too many values":     {"[" + strings.Repeat("["+strings.Repeat("0,", maxItems-1)+"0],", 16) + "0]", "more than 1048576 values"},
 		"far too deep":        {strings.Repeat("[", 1<<20), "deeper than"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -38,6 +44,28 @@ func TestCheckJSON(t *testing.T) {
 				t.Errorf("it is %s", KindOf(err))
 			}
 		})
+	}
+}
+
+func manyKeys(n int) string {
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("\"%d\":0", i)
+	}
+	return strings.Join(keys, ",")
+}
+
+// TestDocumentBomb sees that a document of nothing does not become large.
+func TestDocumentBomb(t *testing.T) {
+	raw := []byte(`{"layers":[` + strings.Repeat("{},", MaxDocument/3) + `{}]}`)
+	var was, is runtime.MemStats
+	runtime.ReadMemStats(&was)
+	if _, err := ParseDocument(raw, ""); KindOf(err) != KindMalformed {
+		t.Errorf("it says %v", err)
+	}
+	runtime.ReadMemStats(&is)
+	if used := is.TotalAlloc - was.TotalAlloc; used > 100<<20 {
+		t.Errorf("it took %d bytes", used)
 	}
 }
 
