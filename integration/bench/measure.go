@@ -21,7 +21,7 @@ import (
 // sample is one run of one way.
 type sample struct {
 	seconds      float64
-	wire         int64 // bytes, both directions
+	wire         int64 // bytes, both directions; of a bundle, its size
 	client, host int64 // bytes of memory at the peak, over all processes of that end
 }
 
@@ -40,10 +40,10 @@ type subject interface {
 }
 
 func (w *world) subject(r row) subject {
-	switch {
-	case w.models != nil:
+	switch r.group() {
+	case modelGroup:
 		return w.models
-	case r.step != "":
+	case bundleGroup:
 		return bundles{w}
 	}
 	return w
@@ -86,6 +86,9 @@ func (w *world) run(ctx context.Context, r row, way way) (sample, error) {
 		return sample{}, err
 	}
 	s, err := w.measure(ctx, commands)
+	if err == nil && r.group() == bundleGroup {
+		s.wire, err = w.weigh(r)
+	}
 	if err != nil || !way.loads {
 		return s, err
 	}

@@ -7,10 +7,10 @@ import "github.com/clara-push/clara-push/integration/lab"
 // promise is how many times as long as clara-push a way must take in a row for clara-push to be what it promises; 0 where
 // it promises nothing. Less than 1: clara-push may take longer, for it does more.
 func promise(r row, w way) float64 {
-	if r.pair == noEngines {
+	switch r.group() {
+	case modelGroup:
 		return modelPromise(r, w)
-	}
-	if r.step != "" {
+	case bundleGroup:
 		return bundlePromise(r, w)
 	}
 	classic := r.pair == pair{lab.Docker2010, lab.Docker2010}

@@ -59,12 +59,29 @@ type row struct {
 
 func (r row) String() string { return fmt.Sprintf("%s, %s, %s", r.pair, r.line.name, r.what()) }
 
-// what says what is brought: which model, or what of an image, or what is done with a bundle.
-func (r row) what() string {
+// The groups of rows that -only names.
+const (
+	imageGroup  = "images"
+	modelGroup  = "models"
+	bundleGroup = "bundles"
+)
+
+func (r row) group() string {
 	switch {
 	case r.pair == noEngines:
-		return r.shape.name
+		return modelGroup
 	case r.step != "":
+		return bundleGroup
+	}
+	return imageGroup
+}
+
+// what says what is brought: which model, or what of an image, or what is done with a bundle.
+func (r row) what() string {
+	switch r.group() {
+	case modelGroup:
+		return r.shape.name
+	case bundleGroup:
 		return string(r.step)
 	}
 	return string(r.change)
@@ -77,13 +94,6 @@ const (
 	cold    change = "cold"    // the host has nothing of it, nor has the source's cache
 	top     change = "top"     // another small layer on top
 	nothing change = "nothing" // the same image
-)
-
-// The groups of rows that -only names.
-const (
-	imageGroup  = "images"
-	modelGroup  = "models"
-	bundleGroup = "bundles"
 )
 
 // chooseRows lists what the flags ask for.
@@ -180,13 +190,7 @@ func pairsOf(rows []row) []pair {
 // allWays lists the ways that make sense in the row and that the flags ask for.
 func (r row) allWays(o options) []way {
 	var ways []way
-	all := imageWays
-	switch {
-	case r.pair == noEngines:
-		all = modelWays
-	case r.step != "":
-		all = bundleWays
-	}
+	all := map[string][]way{imageGroup: imageWays, modelGroup: modelWays, bundleGroup: bundleWays}[r.group()]
 	for _, w := range all {
 		if w.fits(r) && chosen(o.ways, w.name) {
 			ways = append(ways, w)

@@ -17,7 +17,7 @@ type way struct {
 	fits func(row) bool
 	// commands are the processes that do it, each one's output the next one's input.
 	commands func(ctx context.Context, w *world, r row) ([]*exec.Cmd, error)
-	loads    bool // the host has it afterwards, or the file is there: something to check
+	loads    bool // the host has it afterwards
 }
 
 const (
