@@ -43,7 +43,7 @@ var lines = []line{
 
 func lineNames() string {
 	var names []string
-	for _, l := range lines {
+	for _, l := range append(lines[:len(lines):len(lines)], bundleLine) {
 		names = append(names, l.name)
 	}
 	return strings.Join(names, ", ")

@@ -1,8 +1,9 @@
 //go:build linux
 
 // Bench measures clara-push against what people do without it: docker save | ssh docker load, the same with zstd in
-// between, scp; for models tar, scp -r and rsync. Everything runs on this machine, in a lab of its own, over loopback or emulated lines. It prints one table of
-// ratios; the figures are medians of runs that took turns, each from the same state. It proves nothing right: the tests do.
+// between, scp; for models tar, scp -r and rsync; for bundles docker save | gzip, sha256sum and docker load. Everything
+// runs on this machine, in a lab of its own, over loopback or emulated lines. It prints one table of ratios; the figures
+// are medians of runs that took turns, each from the same state. It proves nothing right: the tests do.
 // Read main, then row, then world.measure.
 package main
 
@@ -21,13 +22,16 @@ import (
 
 // options are the flags.
 type options struct {
-	pairs, lines, changes, ways, models string
-	runs                                int
-	large, thin, lossy                  int64 // MB
-	files                               int   // of the model of many
-	weights                             int64 // MB, of the model of one
-	program                             string
-	quick, show                         bool
+	only                        string
+	pairs, lines, changes, ways string
+	models, bundles             string
+	runs                        int
+	large, thin, lossy          int64 // MB
+	files                       int   // of the model of many
+	weights                     int64 // MB, of the model of one
+	compression                 string
+	program                     string
+	quick, show                 bool
 }
 
 func main() {
@@ -43,8 +47,10 @@ func main() {
 
 func parseFlags() options {
 	var o options
+	flag.StringVar(&o.only, "only", "", "groups to measure, of "+strings.Join([]string{imageGroup, modelGroup, bundleGroup}, ", ")+" (default all)")
 	flag.StringVar(&o.pairs, "pairs", "docker2010:docker2010,modern-containerd:modern-containerd", "source:host engines, of "+kinds()+", or none")
 	flag.StringVar(&o.models, "models", "", "models to measure, of "+manyFiles+", "+oneFile+", or none (default both)")
+	flag.StringVar(&o.bundles, "bundles", "", "what to measure of bundles between the pairs, of "+stepNames()+", or none (default all)")
 	flag.StringVar(&o.lines, "lines", "", "lines to measure on, of "+lineNames()+" (default all)")
 	flag.StringVar(&o.changes, "changes", "", "what changed since the last push, of cold, top, nothing (default all)")
 	flag.StringVar(&o.ways, "ways", "", "ways to measure, of "+wayNames()+" (default all that apply)")
@@ -54,14 +60,15 @@ func parseFlags() options {
 	flag.Int64Var(&o.lossy, "lossy", 64, "size of the layer on the lossy lines in MB")
 	flag.IntVar(&o.files, "files", 10_000, "how many files of 4 KiB the model of many files has")
 	flag.Int64Var(&o.weights, "weights", 1000, "size of the model of one file in MB")
+	flag.StringVar(&o.compression, "compression", "gzip", "of layers in bundles, as clara-push bundle takes it")
 	flag.StringVar(&o.program, "program", "", "clara-push to measure (default: build it)")
-	flag.BoolVar(&o.quick, "quick", false, "one run each, small images, loopback and the thin line only")
+	flag.BoolVar(&o.quick, "quick", false, "one run each, small images, loopback, the thin line and bundles only")
 	flag.BoolVar(&o.show, "show", false, "let clara-push tell each step, with the seconds since its start")
 	flag.Parse()
 	if o.quick {
 		o.runs, o.large, o.thin, o.weights = 1, 256, 64, 250
 		if o.lines == "" {
-			o.lines = "loopback,100mbit"
+			o.lines = strings.Join([]string{loopback, "100mbit", bundleLine.name}, ",")
 		}
 	}
 	return o

@@ -21,7 +21,7 @@ import (
 // sample is one run of one way.
 type sample struct {
 	seconds      float64
-	wire         int64 // bytes, both directions
+	wire         int64 // bytes, both directions; of a bundle, its size
 	client, host int64 // bytes of memory at the peak, over all processes of that end
 }
 
@@ -39,16 +39,19 @@ type subject interface {
 	check(ctx context.Context, r row) error   // sees that a run did what it should
 }
 
-func (w *world) subject() subject {
-	if w.models != nil {
+func (w *world) subject(r row) subject {
+	switch r.group() {
+	case modelGroup:
 		return w.models
+	case bundleGroup:
+		return bundles{w}
 	}
 	return w
 }
 
 // race lets the row's ways take turns.
 func (w *world) race(ctx context.Context, r row, runs int) ([]result, error) {
-	if err := w.subject().prepare(ctx, r); err != nil {
+	if err := w.subject(r).prepare(ctx, r); err != nil {
 		return nil, err
 	}
 	var err error
@@ -75,7 +78,7 @@ func (w *world) race(ctx context.Context, r row, runs int) ([]result, error) {
 
 // run brings back the state, runs the way once, and sees that it did what it should.
 func (w *world) run(ctx context.Context, r row, way way) (sample, error) {
-	if err := w.subject().reset(ctx, r); err != nil {
+	if err := w.subject(r).reset(ctx, r); err != nil {
 		return sample{}, err
 	}
 	commands, err := way.commands(ctx, w, r)
@@ -83,10 +86,13 @@ func (w *world) run(ctx context.Context, r row, way way) (sample, error) {
 		return sample{}, err
 	}
 	s, err := w.measure(ctx, commands)
+	if err == nil && r.group() == bundleGroup {
+		s.wire, err = w.weigh(r)
+	}
 	if err != nil || !way.loads {
 		return s, err
 	}
-	return s, w.subject().check(ctx, r)
+	return s, w.subject(r).check(ctx, r)
 }
 
 func (w *world) measure(ctx context.Context, commands []*exec.Cmd) (sample, error) {

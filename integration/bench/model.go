@@ -88,14 +88,14 @@ func (m *models) check(ctx context.Context, r row) error {
 }
 
 var modelWays = []way{
-	{claraPush, anyShape, pushModel, true},
+	{claraPush, anyRow, pushModel, true},
 	{"tar | ssh", hasMany, tarPipe, true},
 	{"scp -r", hasNear, scpFolder, true},
 	{"rsync -a", hasMany, rsync, true},
 	{"rsync -W, sync", hasOne, rsyncSync, true},
 }
 
-func anyShape(row) bool  { return true }
+func anyRow(row) bool    { return true }
 func hasMany(r row) bool { return r.shape.name == manyFiles }
 
 // hasNear leaves out the far line, where ten thousand files with round trips for each take more than ten minutes.

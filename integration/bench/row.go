@@ -54,14 +54,35 @@ type row struct {
 	ways   []way
 	image  string // of world.images
 	shape  shape  // of the model, where one is brought
+	step   step   // of a bundle's way, where one is carried
 }
 
 func (r row) String() string { return fmt.Sprintf("%s, %s, %s", r.pair, r.line.name, r.what()) }
 
-// what says what is brought: which model, or what of an image.
+// The groups of rows that -only names.
+const (
+	imageGroup  = "images"
+	modelGroup  = "models"
+	bundleGroup = "bundles"
+)
+
+func (r row) group() string {
+	switch {
+	case r.pair == noEngines:
+		return modelGroup
+	case r.step != "":
+		return bundleGroup
+	}
+	return imageGroup
+}
+
+// what says what is brought: which model, or what of an image, or what is done with a bundle.
 func (r row) what() string {
-	if r.pair == noEngines {
+	switch r.group() {
+	case modelGroup:
 		return r.shape.name
+	case bundleGroup:
+		return string(r.step)
 	}
 	return string(r.change)
 }
@@ -83,23 +104,38 @@ func chooseRows(o options) ([]row, error) {
 		return nil, err
 	}
 	for n, p := range pairs {
-		for _, l := range lines {
-			if !chosen(o.lines, l.name) || l.loss > 0 && n > 0 {
-				continue // the lossy lines are about the transfer alone; one pair shows it
-			}
-			for _, c := range []change{cold, top, nothing} {
-				r := row{pair: p, line: l, change: c, image: l.image}
-				if r.ways = r.allWays(o); chosen(o.changes, string(c)) && len(r.ways) > 0 {
-					rows = append(rows, r)
-				}
-			}
+		if chosen(o.only, imageGroup) {
+			rows = append(rows, imageRows(o, p, n == 0)...)
+		}
+		if chosen(o.only, bundleGroup) {
+			rows = append(rows, bundleRows(o, p, n == 0)...)
 		}
 	}
-	rows = append(rows, modelRows(o)...)
+	if chosen(o.only, modelGroup) {
+		rows = append(rows, modelRows(o)...)
+	}
 	if len(rows) == 0 {
 		return nil, fmt.Errorf("the flags leave nothing to measure")
 	}
 	return rows, nil
+}
+
+// imageRows lists what the flags ask for of images between a pair. The lossy lines are about the transfer alone; the first
+// pair shows it.
+func imageRows(o options, p pair, first bool) []row {
+	var rows []row
+	for _, l := range lines {
+		if !chosen(o.lines, l.name) || l.loss > 0 && !first {
+			continue
+		}
+		for _, c := range []change{cold, top, nothing} {
+			r := row{pair: p, line: l, change: c, image: l.image}
+			if r.ways = r.allWays(o); chosen(o.changes, string(c)) && len(r.ways) > 0 {
+				rows = append(rows, r)
+			}
+		}
+	}
+	return rows
 }
 
 // modelRows lists what the flags ask for of models, which have no former state: they are cold.
@@ -117,7 +153,7 @@ func modelRows(o options) []row {
 	return rows
 }
 
-// none is what -pairs and -models take for nothing at all.
+// none is what -pairs, -models and -bundles take for nothing at all.
 const none = "none"
 
 // chosen reports whether a list of names, separated by commas, has name; the empty list has all.
@@ -154,10 +190,7 @@ func pairsOf(rows []row) []pair {
 // allWays lists the ways that make sense in the row and that the flags ask for.
 func (r row) allWays(o options) []way {
 	var ways []way
-	all := imageWays
-	if r.pair == noEngines {
-		all = modelWays
-	}
+	all := map[string][]way{imageGroup: imageWays, modelGroup: modelWays, bundleGroup: bundleWays}[r.group()]
 	for _, w := range all {
 		if w.fits(r) && chosen(o.ways, w.name) {
 			ways = append(ways, w)

@@ -5,12 +5,13 @@ package main
 import (
 	"context"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/clara-push/clara-push/integration/lab"
 )
 
-// A way is one way to bring an image or a model to a host.
+// A way is one way to bring an image or a model to a host, or to do a step of a bundle's way there.
 type way struct {
 	name string
 	fits func(row) bool
@@ -36,7 +37,7 @@ var imageWays = []way{
 
 func wayNames() string {
 	var names []string
-	for _, w := range append(imageWays, modelWays[1:]...) {
+	for _, w := range slices.Concat(imageWays, modelWays[1:], bundleWays[1:]) {
 		names = append(names, w.name)
 	}
 	return strings.Join(names, ", ")
