@@ -27,6 +27,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if order := os.Getenv(loadOrder); order != "" {
+		if err := obey(order); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	os.Exit(runTests(m))
 }

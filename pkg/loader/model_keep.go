@@ -137,6 +137,15 @@ func (r *repository) formers(model string) ([]former, error) {
 	return all, nil
 }
 
+// scrap removes a former state: at once from what is kept, and then file by file, which the next start ends if this does not.
+func (r *repository) scrap(f former) error {
+	doomed := filepath.Join(r.own, "trees", ".old-"+f.receipt()+"-"+f.Model) // no model's name begins with a dot
+	if err := os.Rename(f.dir, doomed); err != nil {
+		return err
+	}
+	return os.RemoveAll(doomed)
+}
+
 // walking is how long a reader that opened a tree right before it was replaced may still walk in it.
 const walking = 100 * time.Millisecond
 
@@ -150,7 +159,7 @@ func (r *repository) prune(model string, keep int) error {
 		if info, err := os.Stat(f.dir); err == nil { // its time is when the replaced entry came into it
 			time.Sleep(min(walking, walking-time.Since(info.ModTime())))
 		}
-		if err := os.RemoveAll(f.dir); err != nil {
+		if err := r.scrap(f); err != nil {
 			return err
 		}
 	}
