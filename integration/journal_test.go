@@ -39,7 +39,9 @@ func (p *place) bearing(releases ...*shelf) string {
 	for n, ref := range []string{"one:1", "two:1"} {
 		img, err := p.api.Image(p.t.Context(), ref, manifest.Platform{})
 		must(p.t, err)
-		text += which(releases, func(s *shelf) bool { return s.artifacts.Images[n].Config.Digest == img.Config.Digest && len(img.Missing) == 0 })
+		text += which(releases, func(s *shelf) bool {
+			return s.artifacts.Images[n].Config.Digest == img.Config.Digest && len(img.Missing) == 0
+		})
 	}
 	live := sums(p.t, filepath.Join(p.repo, "seg"), false)
 	return text + which(releases, func(s *shelf) bool {

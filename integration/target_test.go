@@ -136,15 +136,6 @@ func newPlace(t *testing.T, kind lab.Kind, way string) *place {
 	return p
 }
 
-// target opens the place; it is closed with the test.
-func (p *place) target() transfer.Target {
-	p.t.Helper()
-	target, err := p.open()
-	must(p.t, err)
-	p.t.Cleanup(func() { target.Close() })
-	return target
-}
-
 // push pushes by a target of its own, as a run of the program does.
 func (p *place) push(s *shelf, o manifest.Options) (transfer.Result, error) {
 	p.t.Helper()
