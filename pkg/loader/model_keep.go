@@ -138,9 +138,9 @@ func (r *repository) formers(model string) ([]former, error) {
 }
 
 // scrap removes a former state: at once from what is kept, and then file by file, which the next start ends if this does not.
-func (r *repository) scrap(f former) error {
-	doomed := filepath.Join(r.own, "trees", ".old-"+f.receipt()+"-"+f.Model) // no model's name begins with a dot
-	if err := os.Rename(f.dir, doomed); err != nil {
+func (r *repository) scrap(model, receipt string) error {
+	doomed := filepath.Join(r.own, "trees", ".old-"+receipt+"-"+model) // no model's name begins with a dot
+	if err := os.Rename(r.formerDir(model, receipt), doomed); err != nil {
 		return err
 	}
 	return os.RemoveAll(doomed)
@@ -149,20 +149,30 @@ func (r *repository) scrap(f former) error {
 // walking is how long a reader that opened a tree right before it was replaced may still walk in it.
 const walking = 100 * time.Millisecond
 
-// prune removes what is kept of a model beyond the newest keep.
+// prune removes what is kept of a model beyond the newest keep, and what an earlier prune that was killed has left of others.
 func (r *repository) prune(model string, keep int) error {
 	all, err := r.formers(model)
 	if err != nil {
 		return err
 	}
-	for _, f := range all[:max(0, len(all)-keep)] {
-		if info, err := os.Stat(f.dir); err == nil { // its time is when the replaced entry came into it
+	dir := filepath.Join(r.own, "old", model)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return gone(err)
+	}
+	newest := all[max(0, len(all)-keep):]
+	for _, e := range entries {
+		old := filepath.Join(dir, e.Name())
+		if slices.ContainsFunc(newest, func(f former) bool { return f.dir == old }) {
+			continue
+		}
+		if info, err := e.Info(); err == nil { // its time is when the replaced entry came into it
 			time.Sleep(min(walking, walking-time.Since(info.ModTime())))
 		}
-		if err := r.scrap(f); err != nil {
+		if err := r.scrap(model, e.Name()); err != nil {
 			return err
 		}
 	}
-	_ = os.Remove(filepath.Join(r.own, "old", model)) // goes only when it is empty
+	_ = os.Remove(dir) // goes only when it is empty
 	return nil
 }
