@@ -140,20 +140,30 @@ func (r *repository) formers(model string) ([]former, error) {
 // walking is how long a reader that opened a tree right before it was replaced may still walk in it.
 const walking = 100 * time.Millisecond
 
-// prune removes what is kept of a model beyond the newest keep.
+// prune removes what is kept of a model beyond the newest keep, and what an earlier prune that was killed has left of others.
 func (r *repository) prune(model string, keep int) error {
 	all, err := r.formers(model)
 	if err != nil {
 		return err
 	}
-	for _, f := range all[:max(0, len(all)-keep)] {
-		if info, err := os.Stat(f.dir); err == nil { // its time is when the replaced entry came into it
+	dir := filepath.Join(r.own, "old", model)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return gone(err)
+	}
+	newest := all[max(0, len(all)-keep):]
+	for _, e := range entries {
+		old := filepath.Join(dir, e.Name())
+		if slices.ContainsFunc(newest, func(f former) bool { return f.dir == old }) {
+			continue
+		}
+		if info, err := e.Info(); err == nil { // its time is when the replaced entry came into it
 			time.Sleep(min(walking, walking-time.Since(info.ModTime())))
 		}
-		if err := os.RemoveAll(f.dir); err != nil {
+		if err := os.RemoveAll(old); err != nil {
 			return err
 		}
 	}
-	_ = os.Remove(filepath.Join(r.own, "old", model)) // goes only when it is empty
+	_ = os.Remove(dir) // goes only when it is empty
 	return nil
 }

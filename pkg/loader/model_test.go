@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,6 +143,28 @@ func TestKeep(t *testing.T) {
 			t.Errorf("with keep 0, %d are kept", got)
 		}
 	})
+}
+
+// What a process left that was killed while it removed a former state is removed with the next one, whatever of it went first.
+func TestPruneKilled(t *testing.T) {
+	for _, went := range []string{formerRecord, "tree/config.pbtxt", "tree"} {
+		p := newPlacer(t)
+		for _, config := range []string{"a", "b"} {
+			p.pushed("m", baseTree.with(tree{"config.pbtxt": config, "labels.txt": config}), manifest.Options{Keep: 2})
+		}
+		old, err := filepath.Glob(p.own("old", "m", "*"))
+		if err != nil || len(old) != 2 {
+			t.Fatalf("kept: %v, %v", old, err)
+		}
+		if err := os.RemoveAll(filepath.Join(slices.Min(old), went)); err != nil {
+			t.Fatal(err)
+		}
+		p.pushed("m", baseTree.with(tree{"config.pbtxt": "c", "labels.txt": "c"}), manifest.Options{Keep: 1})
+		if got := p.kept("m"); got != 1 {
+			t.Errorf("%s went first: %d are kept", went, got)
+		}
+		p.holdsAfterRollback("m", baseTree.with(tree{"config.pbtxt": "b", "labels.txt": "b"}))
+	}
 }
 
 // A kept state that somebody changed is not put back.
