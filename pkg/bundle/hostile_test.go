@@ -76,6 +76,8 @@ func hostileTars(t *testing.T) map[string]hostile {
 		"digest in capitals":   {header(tar.Header{Name: strings.ToUpper(stray)}, 'x'), malformedKind, "no bundle has"},
 		"blob in capitals":     {header(tar.Header{Name: blobFolder + strings.ToUpper(strings.Repeat("ab", 32))}, 'x'), malformedKind, "no bundle has"},
 		"index in capitals":    {header(tar.Header{Name: "INDEX.JSON"}, 'x'), malformedKind, "no bundle has"},
+		"digest too long":      {header(tar.Header{Name: stray + "0"}, 'x'), malformedKind, "no bundle has"},
+		"digest far too long":  {edit(last, func(b []byte) { copy(b, blobFolder+strings.Repeat("0", 87)) }), malformedKind, "no bundle has"},
 		"digest too short":     {header(tar.Header{Name: stray[:len(stray)-1]}, 'x'), malformedKind, "no bundle has"},
 
 		"symbolic link":         {link(tar.TypeSymlink, stray, "/etc/passwd"), malformedKind, "but a symbolic link"},

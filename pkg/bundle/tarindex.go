@@ -52,18 +52,22 @@ func rank(name string) int {
 	return -1
 }
 
-// blobDigest is the digest that the name of a blob's file tells.
+// blobDigest is the digest that the name of a blob's file tells; empty for any other name.
 func blobDigest(name string) (manifest.Digest, bool) {
 	digits, ok := strings.CutPrefix(name, blobFolder)
 	d := digest.NewDigestFromEncoded(digest.SHA256, digits)
-	return d, ok && manifest.CheckDigest(d) == nil
+	if !ok || manifest.CheckDigest(d) != nil {
+		return "", false
+	}
+	return d, true
 }
 
 // key is a digest in its smallest form.
 type key [32]byte
 
+// keyOf is for digests that CheckDigest has passed.
 func keyOf(d manifest.Digest) (k key) {
-	_, _ = hex.Decode(k[:], []byte(d.Encoded())) // of a digest that CheckDigest has passed
+	_, _ = hex.Decode(k[:], []byte(d.Encoded())) // 64 hexadecimal digits
 	return k
 }
 
@@ -140,8 +144,11 @@ func checkStart(block []byte) error {
 // admit decides whether an entry may stand where it stands.
 func (w *tarWalk) admit(h tarHeader, n int) error {
 	r := rank(h.name)
-	d, _ := blobDigest(h.name)
-	_, twice := w.seen[keyOf(d)]
+	var k key
+	if d, ok := blobDigest(h.name); ok {
+		k = keyOf(d)
+	}
+	_, twice := w.seen[k]
 	switch {
 	case n >= maxEntries:
 		return malformed("it has more than %d entries", maxEntries)
@@ -157,7 +164,7 @@ func (w *tarWalk) admit(h tarHeader, n int) error {
 		return cut("%s has %d bytes, of which %d are there", h.name, h.size, w.in.left())
 	}
 	if w.rank = r; r == len(order) {
-		w.seen[keyOf(d)] = struct{}{}
+		w.seen[k] = struct{}{}
 	}
 	return nil
 }
