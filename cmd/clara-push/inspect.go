@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -89,7 +88,7 @@ func (s inspected) lines(path string, all bool) []string {
 	lines = append(lines, entry("index", string(s.Digest)), entry("signature", s.signed()))
 	if s.Base != "" {
 		lines = append(lines,
-			entry("builds on", joinedWords(s.BaseName, string(s.Base))),
+			entry("builds on", s.base()),
 			entry("left out", fmt.Sprintf("%s, %s: only for hosts that have them", count(s.Lacking, "blob"), manifest.FormatBytes(s.LackingSize))))
 	}
 	for _, i := range s.Images {
@@ -155,7 +154,7 @@ func imageLines(i bundle.ImageContents, all bool) []string {
 func modelLines(m bundle.ModelContents, all bool) []string {
 	text := fmt.Sprintf("%s, %s, %s", m.Name, count(len(m.Files), "file"), manifest.FormatBytes(m.Size))
 	if len(m.After) > 0 {
-		text += ", behind " + strings.Join(m.After, ", ")
+		text += ", placed after " + strings.Join(m.After, ", ")
 	}
 	lines := []string{entry("model", text)}
 	if !all {
@@ -176,9 +175,12 @@ func item(what string, size int64, lacking bool) string {
 	return line
 }
 
-// joinedWords reads "release-1.tar, sha256:…", without an empty part.
-func joinedWords(name, digest string) string {
-	return cmp.Or(strings.TrimPrefix(name+", "+digest, ", "), digest)
+// base reads "release-1.tar, sha256:…", or the digest alone.
+func (s inspected) base() string {
+	if s.BaseName == "" {
+		return string(s.Base)
+	}
+	return s.BaseName + ", " + string(s.Base)
 }
 
 // clock is how times are written for people.
