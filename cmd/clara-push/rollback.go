@@ -34,7 +34,7 @@ with 24, unless --force. What a rollback replaces is not kept. A rolled back loa
 	}
 	own := section{"Rollback", func(f *pflag.FlagSet) {
 		what.addFlags(f)
-		addRepositoryFlag(f, &o.repository)
+		addPlacedFlag(f, &o.repository)
 	}}
 	addSections(c, append(append([]section{own}, o.sections()...), r.section())...)
 	return c
@@ -62,10 +62,15 @@ refused with 24, unless --force. An image that a container uses stays, under a n
 	}
 	own := section{"Removal", func(f *pflag.FlagSet) {
 		what.addFlags(f)
-		addRepositoryFlag(f, &o.repository)
+		addPlacedFlag(f, &o.repository)
 	}}
 	addSections(c, append(append([]section{own}, o.sections()...), r.section())...)
 	return c
+}
+
+// addPlacedFlag is addRepositoryFlag for what was placed already.
+func addPlacedFlag(f *pflag.FlagSet, repository *string) {
+	f.StringVar(repository, "repository", "", "`folder` that the models lie in (default: where the receipts say)")
 }
 
 // change is rollback or remove.
@@ -73,8 +78,10 @@ type change func(context.Context, string, manifest.Selection, connection, manife
 
 func runChange(ctx context.Context, host string, what manifest.Selection, o connection, r *report, do change) error {
 	r.summary.Host, r.summary.Repository = host, o.repository
-	if err := o.checkRepository(); err != nil {
-		return err
+	if o.repository != "" {
+		if err := o.checkRepository(); err != nil {
+			return err
+		}
 	}
 	o.anyEngine = true // models alone need none
 	receipt, err := do(ctx, host, what, o, r.event)

@@ -106,18 +106,22 @@ func (l *Local) Status(ctx context.Context) (manifest.Status, error) { return l.
 
 // Rollback implements Keeper.
 func (l *Local) Rollback(ctx context.Context, what manifest.Selection) (manifest.Receipt, error) {
-	if err := l.acquire(ctx, l.options.Events); err != nil {
-		return manifest.Receipt{}, err
-	}
-	return l.host.Rollback(ctx, what, l.owner(), l.options.Events)
+	return l.change(ctx, what, l.host.Rollback)
 }
 
 // Remove implements Keeper.
 func (l *Local) Remove(ctx context.Context, what manifest.Selection) (manifest.Receipt, error) {
+	return l.change(ctx, what, l.host.Remove)
+}
+
+func (l *Local) change(ctx context.Context, what manifest.Selection, do func(context.Context, manifest.Selection, loader.Owner, manifest.Events) (manifest.Receipt, error)) (manifest.Receipt, error) {
+	if err := l.host.Adopt(what); err != nil {
+		return manifest.Receipt{}, err
+	}
 	if err := l.acquire(ctx, l.options.Events); err != nil {
 		return manifest.Receipt{}, err
 	}
-	return l.host.Remove(ctx, what, l.owner(), l.options.Events)
+	return do(ctx, what, l.owner(), l.options.Events)
 }
 
 // Sweep implements Keeper.

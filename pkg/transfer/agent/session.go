@@ -89,6 +89,10 @@ func (s *session) status(ctx context.Context, m wire.Message) {
 
 // change takes something back or away, under the lock.
 func (s *session) change(ctx context.Context, m wire.Message, do func(context.Context, manifest.Selection, loader.Owner, manifest.Events) (manifest.Receipt, error)) {
+	if err := s.host.Adopt(*m.Selection); err != nil {
+		s.fail(m.ID, err)
+		return
+	}
 	if s.lock == nil { // an apply of this session keeps it: what is taken back is then what was placed
 		lock, err := s.takeLock(ctx, s.host, m.ID)
 		if err != nil {
