@@ -34,6 +34,9 @@ func NewChecked(from io.ReadCloser, d Descriptor, offset int64) *Checked {
 // OnWrong has f called, once, when the bytes are not what they should be. It must be set before the first Read.
 func (r *Checked) OnWrong(f func()) { r.wrong = f }
 
+// Unhashed leaves the digest to whoever reads, so that nothing is hashed twice; short and long are still found.
+func (r *Checked) Unhashed() { r.hash = nil }
+
 // Size returns the size of the whole blob in bytes.
 func (r *Checked) Size() int64 { return r.size }
 

@@ -25,6 +25,9 @@ func (f *localFeed) Next(ctx context.Context, n int) (manifest.Descriptor, io.Re
 	if err != nil {
 		return d, nil, err
 	}
+	if c, ok := blob.(*manifest.Checked); ok {
+		c.Unhashed() // the loader hashes
+	}
 	d.Size = blob.Size()
 	return d, &fedBlob{blob, ctx, d, f.count}, nil
 }

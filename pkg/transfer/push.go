@@ -137,18 +137,41 @@ func (p *push) apply(ctx context.Context, r Result) (Result, error) {
 	}
 	var err error
 	r.Receipt, err = p.dst.Apply(ctx, plan, p.src, p.watch)
-	return r, err
+	return r, p.blame(ctx, plan, err)
 }
 
-// check has the source check what the plan will read of it, once in a push.
+// blame says what a damaged source says of itself: it knows better where the damage is than who met it.
+func (p *push) blame(ctx context.Context, plan manifest.Plan, met error) error {
+	c, ok := p.src.(Checker)
+	if !ok || manifest.KindOf(met) != manifest.KindIntegrity {
+		return met
+	}
+	var all []manifest.Digest
+	for _, b := range slices.Concat(plan.Blobs, plan.Files) {
+		all = append(all, b.Digest)
+	}
+	if found := c.Verify(ctx, all, p.options.Events); found != nil {
+		return found
+	}
+	return met
+}
+
+// check has the source check what the plan will read of it, once in a push. What is loaded first needs no check beforehand: it
+// is hashed on its way, and an engine takes nothing of an archive whose end never comes.
 func (p *push) check(ctx context.Context, plan manifest.Plan) error {
 	c, ok := p.src.(Checker)
 	if !ok {
 		return nil
 	}
 	var digests []manifest.Digest
+	first := map[manifest.Digest]bool{}
+	if n := slices.IndexFunc(plan.Images, func(i manifest.ImagePlan) bool { return i.Action == manifest.ActionLoad }); n >= 0 {
+		for _, b := range plan.Images[n].Needs() {
+			first[b.Digest] = true
+		}
+	}
 	for _, b := range slices.Concat(plan.Blobs, plan.Files) {
-		if !p.checked[b.Digest] {
+		if !first[b.Digest] && !p.checked[b.Digest] {
 			digests = append(digests, b.Digest)
 		}
 	}
