@@ -149,6 +149,29 @@ func TestSpoolStops(t *testing.T) {
 	}
 }
 
+// TestSpoolSilence: whoever waits for a stream that is silent can be stopped, wherever in the bundle that is.
+func TestSpoolSilence(t *testing.T) {
+	whole := draftRelease().tar(t)
+	for _, come := range []int{0, 100, 2000, 9000, len(whole) - 100, len(whole)} {
+		from, to := io.Pipe()
+		ctx, stop := context.WithCancel(t.Context())
+		dir := t.TempDir()
+		go func() {
+			to.Write(whole[:come])
+			stop()
+		}()
+		soon(t, func() {
+			if _, err := Spool(ctx, from, dir, OpenOptions{}); manifest.KindOf(err) != manifest.KindInterrupted {
+				t.Errorf("after %d bytes: %s: %v", come, manifest.KindOf(err), err)
+			}
+		})
+		to.Close()
+		if left := tree(t, dir); len(left) != 1 {
+			t.Errorf("after %d bytes it left %v", come, left)
+		}
+	}
+}
+
 func TestDifferential(t *testing.T) {
 	m := draftRelease()
 	base, weights := m.layer(0, 0), digest.FromBytes(noiseOf(5, 3000))

@@ -34,7 +34,7 @@ func (r *reading) readModel(e manifest.Descriptor) error {
 	if e.ArtifactType != ModelType || doc.ArtifactType != ModelType || doc.Config == nil || doc.Config.MediaType != ModelConfigType {
 		return malformed("%s is not a model but %.100q", name, doc.Kind())
 	}
-	if err := r.reach(*doc.Config, true, "the configuration of "+name); err != nil {
+	if _, err := r.document(*doc.Config, "the configuration of "+name); err != nil { // nothing in it counts, but its bytes do
 		return err
 	}
 	m := manifest.Model{Name: name, Origin: r.origin}

@@ -22,7 +22,7 @@ const spare = 64 << 20
 // Spool reads the tar of a bundle from r, once and from front to end, and keeps its files in a folder of its own below dir,
 // which nobody else may enter and which Close removes. Every blob is hashed while it is written, so the first damaged one ends
 // it; no name in the tar becomes a path but by way of its digest. It fails as Open does, and with KindSpace before it writes a
-// blob for which dir has no room.
+// blob for which dir has no room. It ends with ctx at once; a Read of r that hangs is left behind then.
 func Spool(ctx context.Context, r io.Reader, dir string, o OpenOptions) (*Bundle, error) {
 	s, err := newSpool(dir)
 	if err != nil {
@@ -93,7 +93,9 @@ func sweepSpools(dir string) {
 func (s *spool) take(ctx context.Context, r io.Reader, ev manifest.Events) (*Bundle, error) {
 	buf := make([]byte, readBuffer)
 	t := &teller{ev: ev, last: time.Now()}
-	w := &tarWalk{in: flow{bufio.NewReaderSize(r, readBuffer)}}
+	in := newInput(ctx, r)
+	defer in.close()
+	w := &tarWalk{in: flow{bufio.NewReaderSize(in, readBuffer)}}
 	err := w.walk(ctx, func(name string, size, _ int64, content io.Reader) error {
 		d, isBlob := blobDigest(name)
 		if !isBlob {
@@ -102,7 +104,10 @@ func (s *spool) take(ctx context.Context, r io.Reader, ev manifest.Events) (*Bun
 		t.from = content
 		return s.keepBlob(ctx, d, size, t, buf)
 	})
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil, stopped(ctx) // whatever that looked like from the stream
+	case err != nil:
 		return nil, err
 	}
 	return read(ctx, s, FormStream, stream)

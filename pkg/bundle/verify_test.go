@@ -28,7 +28,7 @@ func TestDamage(t *testing.T) {
 	}{
 		"a layer":    {[]int{at(layer.Digest)}, []string{"layer 1 of app_livertumor:1.2.3 (" + string(layer.Digest) + ") is damaged"}},
 		"both":       {[]int{at(layer.Digest), at(weights)}, []string{"layer 1 of app", "1/model.onnx of segmentation"}},
-		"a document": {[]int{offsetOf(t, whole, m.named(2)[1].name) + tarBlock}, []string{"a document of a model"}},
+		"a document": {[]int{offsetOf(t, whole, m.named(2)[1].name) + tarBlock}, []string{"the configuration of segmentation"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := bytes.Clone(whole)
@@ -83,6 +83,24 @@ func verified(t *testing.T, path string) error {
 	}
 	defer b.Close()
 	return b.Verify(t.Context(), nil, nil)
+}
+
+// TestOpenHashesDocuments: a bundle whose manifest or configuration is damaged does not even open.
+func TestOpenHashesDocuments(t *testing.T) {
+	m := draftRelease()
+	for n := range m.index.Manifests {
+		for _, doc := range m.named(n)[:2] {
+			data := m.tar(t)
+			data[offsetOf(t, data, doc.name)+tarBlock] ^= 0x10
+			b, err := Open(t.Context(), savedFile(t, data), OpenOptions{})
+			if err == nil {
+				b.Close()
+			}
+			if manifest.KindOf(err) != manifest.KindIntegrity || !strings.Contains(err.Error(), "is damaged") {
+				t.Errorf("%s of entry %d: %v", doc.name, n, err)
+			}
+		}
+	}
 }
 
 // TestVerifyChosen hashes what it is asked to and nothing else.
