@@ -36,8 +36,17 @@ type deed struct {
 	undoes  string
 	changed bool
 	gone    bool               // nothing bears the name afterwards
+	answers                    // what a status compares with
+	foreign bool               // it was there before any push that is not taken back
 	image   manifest.Done      // when repository is empty
 	model   manifest.DoneModel // else
+}
+
+// answers is the state that clara-push answers for: what a push placed. After a rollback it is what the push before placed, so
+// that what somebody else changed meanwhile, which a rollback leaves or brings back, never passes for placed.
+type answers struct {
+	placed     manifest.State  // of an image
+	placedTree manifest.Digest // of a model; empty when nobody knows
 }
 
 // history reads all receipts.
@@ -62,13 +71,13 @@ func deedsOf(r manifest.Receipt) []deed {
 	for _, d := range r.Images {
 		e := base
 		e.key, e.image = key{name: d.Ref}, d
-		e.undoes, e.changed, e.gone = d.Undoes, d.Changed(), d.After.ID == ""
+		e.undoes, e.changed, e.gone, e.placed = d.Undoes, d.Changed(), d.After.ID == "", d.After
 		deeds = append(deeds, e)
 	}
 	for _, d := range r.Models {
 		e := base
 		e.key, e.model = key{r.Repository, d.Name}, d
-		e.undoes, e.changed, e.gone = d.Undoes, d.Changed(), d.Gone && d.Entry == ""
+		e.undoes, e.changed, e.gone, e.placedTree = d.Undoes, d.Changed(), d.Gone && d.Entry == "", d.After
 		if d.Place == manifest.PlaceFormer { // receipts of older versions do not say that they are rollbacks
 			e.act = manifest.ActRollback
 		}
@@ -107,12 +116,21 @@ func (t *history) takeBack(s *story, d *deed) {
 	if d.undoes != "" {
 		i = slices.IndexFunc(s.past, func(p deed) bool { return p.receipt == d.undoes })
 	}
+	var former answers
 	if i >= 0 {
+		former = answers{s.past[i].image.Before, s.past[i].model.Before}
 		t.undone[s.past[i].receipt]++
 		s.past = slices.Delete(s.past, i, i+1)
 	}
-	if last := s.last(); last != nil && sameState(last, d) {
-		d.from = last.from
+	last := s.last()
+	if d.foreign = last == nil; !d.foreign {
+		former, d.from, d.model.Kept = last.answers, last.from, last.model.Kept
+	}
+	if former.placed.ID != "" {
+		d.placed = former.placed
+	}
+	if former.placedTree != "" {
+		d.placedTree = former.placedTree
 	}
 }
 
@@ -122,10 +140,6 @@ func (s *story) last() *deed {
 		return nil
 	}
 	return &s.past[len(s.past)-1]
-}
-
-func sameState(a, b *deed) bool {
-	return a.image.After == b.image.After && a.model.After == b.model.After
 }
 
 // lastPush lists what the newest push changed that was not wholly taken back, without what was; nil when there is none.

@@ -48,7 +48,7 @@ func (h *Host) Status(ctx context.Context) (manifest.Status, error) {
 
 func (h *Host) imageStatus(ctx context.Context, s *story) (manifest.InstalledImage, error) {
 	d := s.now
-	i := manifest.InstalledImage{Ref: d.name, Receipt: d.receipt, Since: d.at, Placed: d.image.After, From: d.from}
+	i := manifest.InstalledImage{Ref: d.name, Receipt: d.receipt, Since: d.at, Placed: d.placed, From: d.from}
 	id, err := h.engine.ID(ctx, d.name)
 	if err != nil {
 		return i, err
@@ -85,7 +85,7 @@ func lost(i engine.Image) bool { return i.ID == "" || i.DiffIDs == nil }
 func (h *Host) modelStatus(ctx context.Context, s *story) (manifest.InstalledModel, error) {
 	d := s.now
 	i := manifest.InstalledModel{
-		Name: d.name, Repository: d.repository, Receipt: d.receipt, Since: d.at, Placed: d.model.After, From: d.from,
+		Name: d.name, Repository: d.repository, Receipt: d.receipt, Since: d.at, Placed: d.placedTree, From: d.from,
 	}
 	m, err := h.modelsAt(d.repository)
 	if err != nil {
