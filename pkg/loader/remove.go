@@ -43,7 +43,8 @@ func (h *Host) Remove(ctx context.Context, what manifest.Selection, by Owner, ev
 		}
 		j.Images = append(j.Images, f)
 	}
-	return h.carryOut(ctx, j, func() {}, ev)
+	receipt, err := h.carryOut(ctx, j, func() {}, ev)
+	return receipt, meanwhile(err)
 }
 
 // toRemove finds what was set last for everything that what names.
@@ -76,6 +77,7 @@ func (h *Host) toRemove(past *history, what manifest.Selection) ([]deed, error) 
 		}
 		deeds = append(deeds, *s.now)
 	}
+	deeds = once(deeds)
 	return deeds, h.reach(deeds)
 }
 

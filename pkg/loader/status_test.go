@@ -232,6 +232,37 @@ func TestRemoveModels(t *testing.T) {
 	}
 }
 
+// What is named twice is changed once.
+func TestNamedTwice(t *testing.T) {
+	p := newPlacer(t)
+	p.pushed("m", baseTree, manifest.Options{Keep: 1})
+	p.pushed("m", baseTree.with(tree{"config.pbtxt": "new"}), manifest.Options{Keep: 1})
+	h := p.open()
+	what := manifest.Selection{Models: []string{"m", "m"}}
+	if r, err := h.Rollback(t.Context(), what, Owner{}, nil); err != nil || len(r.Models) != 1 {
+		t.Errorf("the rollback says %v, %v", r.Models, err)
+	}
+	p.holds("m", baseTree)
+	if r, err := h.Remove(t.Context(), what, Owner{}, nil); err != nil || len(r.Models) != 1 {
+		t.Errorf("the removal says %v, %v", r.Models, err)
+	}
+	past := receiptsOf(t, "push app:latest=1")
+	for _, choose := range []func(*history, manifest.Selection) ([]deed, error){h.toTakeBack, h.toRemove} {
+		deeds, err := choose(past, manifest.Selection{Images: []string{"app", "app:latest", "app"}})
+		if len(deeds) != 1 || manifest.KindOf(err) != manifest.KindPermission { // no engine is there
+			t.Errorf("it is about %v, %v", deeds, err)
+		}
+	}
+}
+
+// Nobody plans a rollback anew by itself, so no caller must take it for that.
+func TestMeanwhile(t *testing.T) {
+	err := meanwhile(movedAway(manifest.Done{Ref: "app:1"}, "sha256:1"))
+	if manifest.KindOf(err) != manifest.KindDrift || meanwhile(nil) != nil {
+		t.Errorf("it says %v", err)
+	}
+}
+
 // What clara-push did not place is not its to remove.
 func TestRemoveRefuses(t *testing.T) {
 	p := newPlacer(t)
