@@ -133,7 +133,7 @@ func (h *Host) lastPlaced(past *history, name string) (deed, error) {
 	if err != nil {
 		return deed{}, modelFailure("roll back model "+name, err)
 	}
-	if n := len(formers); last == nil || n > 0 && formers[n-1].receipt() != last.receipt {
+	if n := len(formers); last == nil || n > 0 && formers[n-1].receipt() > last.receipt { // receipts sort by time
 		return deed{key: h.modelKey(name)}, nil
 	}
 	return *last, nil

@@ -103,11 +103,11 @@ func (h *Host) modelStatus(ctx context.Context, s *story) (manifest.InstalledMod
 	if err != nil {
 		return i, modelFailure("look at model "+d.name, err)
 	}
-	formers, err := m.repo.formers(d.name)
+	back, err := m.repo.back(d.name, s.last())
 	if err != nil {
 		return i, modelFailure("look at model "+d.name, err)
 	}
-	i.Now, i.Back = treeOf(live), len(formers) > 0
+	i.Now, i.Back = treeOf(live), back
 	switch {
 	case live.Found == manifest.FoundNothing:
 		i.Drift = manifest.DriftGone
@@ -117,6 +117,16 @@ func (h *Host) modelStatus(ctx context.Context, s *story) (manifest.InstalledMod
 		i.Changed = changed[:min(shownPaths, len(changed))]
 	}
 	return i, nil
+}
+
+// back reports whether a former state is kept to which a rollback of the model can go; that there was nothing is none.
+func (r *repository) back(model string, last *deed) (bool, error) {
+	formers, err := r.formers(model)
+	if n := len(formers); err == nil && n > 0 {
+		f := formers[n-1]
+		return !f.nothing() && (last == nil || f.receipt() >= last.receipt), nil
+	}
+	return false, err
 }
 
 // modelsAt opens the repository of that path, to look at it.

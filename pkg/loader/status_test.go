@@ -185,12 +185,14 @@ func TestRollbackAsFarAsItGoes(t *testing.T) {
 		}
 		p.holds("m", tr)
 	}
+	if _, err := h.Rollback(t.Context(), manifest.Selection{}, Owner{}, nil); err != nil || exists(p.at("m")) {
+		t.Errorf("as before the first push, there is nothing; but %v", err)
+	}
 	for _, what := range []manifest.Selection{{}, {Models: []string{"m"}}, {Models: []string{"x"}}, {Images: []string{"app:1"}}} {
 		if _, err := h.Rollback(t.Context(), what, Owner{}, nil); manifest.KindOf(err) != manifest.KindNotFound {
 			t.Errorf("%+v: it says %v", what, err)
 		}
 	}
-	p.holds("m", trees[0])
 	p.clean()
 }
 
