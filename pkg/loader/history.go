@@ -13,8 +13,9 @@ import (
 type history struct {
 	receipts []manifest.Receipt // newest first
 	stories  map[key]*story
-	order    []key // as the names came up
-	undone   map[string]int
+	order    []key          // as the names came up
+	undone   map[string]int // changes of a receipt that rollbacks took back
+	removed  map[string]int // and that were removed
 }
 
 // key is an image's name, or a model and its repository.
@@ -33,6 +34,7 @@ type deed struct {
 	receipt string
 	at      time.Time
 	from    *manifest.Provenance
+	before  *deed // what the name was set to before a push that left it as it was; nil for none
 	undoes  string
 	changed bool
 	gone    bool               // nothing bears the name afterwards
@@ -55,13 +57,27 @@ func (h *Host) history() (*history, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &history{receipts: receipts, stories: map[key]*story{}, undone: map[string]int{}}
+	t := &history{receipts: receipts, stories: map[key]*story{}, undone: map[string]int{}, removed: map[string]int{}}
 	for _, r := range slices.Backward(receipts) {
 		for _, d := range deedsOf(r) {
 			t.tell(d)
 		}
 	}
+	t.credit()
 	return t, nil
+}
+
+// credit gives what a push left as it was, and that was taken back as a whole, to what had set it before.
+func (t *history) credit() {
+	void := map[string]bool{}
+	for _, r := range t.receipts {
+		void[r.ID] = r.Act == manifest.ActPush && t.takenBack(r)
+	}
+	for _, s := range t.stories {
+		for s.now != nil && !s.now.changed && void[s.now.receipt] {
+			s.now = s.now.before
+		}
+	}
 }
 
 // deedsOf lists what a receipt says, in its order.
@@ -96,12 +112,17 @@ func (t *history) tell(d deed) {
 	}
 	switch d.act {
 	case manifest.ActRemove:
+		for _, p := range s.past {
+			t.removed[p.receipt]++
+		}
 		s.past = nil
 	case manifest.ActRollback:
 		t.takeBack(s, &d)
 	default:
 		if d.changed {
 			s.past = append(s.past, d)
+		} else {
+			d.before = s.now
 		}
 	}
 	s.now = &d
@@ -158,8 +179,8 @@ func (t *history) lastPush() []deed {
 	return nil
 }
 
-// releases lists the version of each application that was loaded last. A load that was taken back as a whole does not
-// count; one whose images and models were removed does, for a removal is no way back to an older version.
+// releases lists the version of each application that was loaded last. A load that was taken back as a whole, or as far as
+// it was not removed, does not count; one of which everything was removed does, for a removal is no way back to an older version.
 func (t *history) releases() []manifest.Release {
 	var releases []manifest.Release
 	for _, r := range t.receipts {
@@ -182,5 +203,5 @@ func (t *history) takenBack(r manifest.Receipt) bool {
 			changed++
 		}
 	}
-	return changed > 0 && t.undone[r.ID] == changed
+	return t.undone[r.ID] > 0 && t.undone[r.ID]+t.removed[r.ID] == changed
 }
