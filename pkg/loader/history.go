@@ -13,8 +13,9 @@ import (
 type history struct {
 	receipts []manifest.Receipt // newest first
 	stories  map[key]*story
-	order    []key // as the names came up
-	undone   map[string]int
+	order    []key          // as the names came up
+	undone   map[string]int // changes of a receipt that rollbacks took back
+	removed  map[string]int // and that were removed
 }
 
 // key is an image's name, or a model and its repository.
@@ -33,11 +34,21 @@ type deed struct {
 	receipt string
 	at      time.Time
 	from    *manifest.Provenance
+	before  *deed // what the name was set to before a push that left it as it was; nil for none
 	undoes  string
 	changed bool
 	gone    bool               // nothing bears the name afterwards
+	answers                    // what a status compares with
+	foreign bool               // it was there before any push that is not taken back
 	image   manifest.Done      // when repository is empty
 	model   manifest.DoneModel // else
+}
+
+// answers is the state that clara-push answers for: what a push placed. After a rollback it is what the push before placed, so
+// that what somebody else changed meanwhile, which a rollback leaves or brings back, never passes for placed.
+type answers struct {
+	placed     manifest.State  // of an image
+	placedTree manifest.Digest // of a model; empty when nobody knows
 }
 
 // history reads all receipts.
@@ -46,13 +57,27 @@ func (h *Host) history() (*history, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &history{receipts: receipts, stories: map[key]*story{}, undone: map[string]int{}}
+	t := &history{receipts: receipts, stories: map[key]*story{}, undone: map[string]int{}, removed: map[string]int{}}
 	for _, r := range slices.Backward(receipts) {
 		for _, d := range deedsOf(r) {
 			t.tell(d)
 		}
 	}
+	t.credit()
 	return t, nil
+}
+
+// credit gives what a push left as it was, and that was taken back as a whole, to what had set it before.
+func (t *history) credit() {
+	void := map[string]bool{}
+	for _, r := range t.receipts {
+		void[r.ID] = r.Act == manifest.ActPush && t.takenBack(r)
+	}
+	for _, s := range t.stories {
+		for s.now != nil && !s.now.changed && void[s.now.receipt] {
+			s.now = s.now.before
+		}
+	}
 }
 
 // deedsOf lists what a receipt says, in its order.
@@ -62,13 +87,13 @@ func deedsOf(r manifest.Receipt) []deed {
 	for _, d := range r.Images {
 		e := base
 		e.key, e.image = key{name: d.Ref}, d
-		e.undoes, e.changed, e.gone = d.Undoes, d.Changed(), d.After.ID == ""
+		e.undoes, e.changed, e.gone, e.placed = d.Undoes, d.Changed(), d.After.ID == "", d.After
 		deeds = append(deeds, e)
 	}
 	for _, d := range r.Models {
 		e := base
 		e.key, e.model = key{r.Repository, d.Name}, d
-		e.undoes, e.changed, e.gone = d.Undoes, d.Changed(), d.Gone && d.Entry == ""
+		e.undoes, e.changed, e.gone, e.placedTree = d.Undoes, d.Changed(), d.Gone && d.Entry == "", d.After
 		if d.Place == manifest.PlaceFormer { // receipts of older versions do not say that they are rollbacks
 			e.act = manifest.ActRollback
 		}
@@ -87,12 +112,17 @@ func (t *history) tell(d deed) {
 	}
 	switch d.act {
 	case manifest.ActRemove:
+		for _, p := range s.past {
+			t.removed[p.receipt]++
+		}
 		s.past = nil
 	case manifest.ActRollback:
 		t.takeBack(s, &d)
 	default:
 		if d.changed {
 			s.past = append(s.past, d)
+		} else {
+			d.before = s.now
 		}
 	}
 	s.now = &d
@@ -107,12 +137,21 @@ func (t *history) takeBack(s *story, d *deed) {
 	if d.undoes != "" {
 		i = slices.IndexFunc(s.past, func(p deed) bool { return p.receipt == d.undoes })
 	}
+	var former answers
 	if i >= 0 {
+		former = answers{s.past[i].image.Before, s.past[i].model.Before}
 		t.undone[s.past[i].receipt]++
 		s.past = slices.Delete(s.past, i, i+1)
 	}
-	if last := s.last(); last != nil && sameState(last, d) {
-		d.from = last.from
+	last := s.last()
+	if d.foreign = last == nil; !d.foreign {
+		former, d.from, d.model.Kept = last.answers, last.from, last.model.Kept
+	}
+	if former.placed.ID != "" {
+		d.placed = former.placed
+	}
+	if former.placedTree != "" {
+		d.placedTree = former.placedTree
 	}
 }
 
@@ -122,10 +161,6 @@ func (s *story) last() *deed {
 		return nil
 	}
 	return &s.past[len(s.past)-1]
-}
-
-func sameState(a, b *deed) bool {
-	return a.image.After == b.image.After && a.model.After == b.model.After
 }
 
 // lastPush lists what the newest push changed that was not wholly taken back, without what was; nil when there is none.
@@ -144,8 +179,8 @@ func (t *history) lastPush() []deed {
 	return nil
 }
 
-// releases lists the version of each application that was loaded last. A load that was taken back as a whole does not
-// count; one whose images and models were removed does, for a removal is no way back to an older version.
+// releases lists the version of each application that was loaded last. A load that was taken back as a whole, or as far as
+// it was not removed, does not count; one of which everything was removed does, for a removal is no way back to an older version.
 func (t *history) releases() []manifest.Release {
 	var releases []manifest.Release
 	for _, r := range t.receipts {
@@ -168,5 +203,5 @@ func (t *history) takenBack(r manifest.Receipt) bool {
 			changed++
 		}
 	}
-	return changed > 0 && t.undone[r.ID] == changed
+	return t.undone[r.ID] > 0 && t.undone[r.ID]+t.removed[r.ID] == changed
 }

@@ -67,6 +67,7 @@ func TestHistory(t *testing.T) {
 		{name: "load rolled back", receipts: []string{"push a=1 of=liver:1.0", "push a=2 of=liver:1.1", "rollback a=1/1"}, back: "0 a", releases: "liver 1.0", now: "a=1"},
 		{name: "load rolled back in part", receipts: []string{"push a=1 of=liver:1.0", "push a=2 b=2 of=liver:1.1", "rollback a=1/1"}, back: "1 b", releases: "liver 1.1", now: "a=1 b=2"},
 		{name: "load removed", receipts: []string{"push a=1 of=liver:1.0", "remove a="}, releases: "liver 1.0"},
+		{name: "removed in part, then rolled back", receipts: []string{"push a=1 b=1 of=liver:1.0", "push a=2 b=2 of=liver:1.1", "remove a=", "rollback b=1/1"}, back: "0 b", releases: "liver 1.0", now: "b=1"},
 		{name: "downgrade", receipts: []string{"push a=2 of=liver:2", "push a=1 of=liver:1"}, back: "1 a", releases: "liver 1", now: "a=1"},
 		{name: "load of what was there", receipts: []string{"push a=1 of=liver:1.0", "push a==1 of=liver:1.1"}, back: "0 a", releases: "liver 1.1", now: "a=1"},
 	} {
@@ -96,6 +97,31 @@ func TestHistory(t *testing.T) {
 			}
 			if got := strings.Join(now, " "); got != tt.now {
 				t.Errorf("set are %q, want %q", got, tt.now)
+			}
+		})
+	}
+}
+
+// A load that was taken back as a whole is credited with nothing, not with what it left as it was either.
+func TestHistoryCredits(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		receipts []string
+		version  string // that a came from; "gone" when nothing placed it
+	}{
+		{"rolled back", []string{"push a=1 of=liver:1.0", "push a==1 b=1 of=liver:1.1", "rollback b=/1"}, "1.0"},
+		{"twice", []string{"push a=1 of=liver:1.0", "push a==1 b=1 of=liver:1.1", "push a==1 b=2 of=liver:1.2", "rollback b=1/2", "rollback b=/1"}, "1.0"},
+		{"in part", []string{"push a=1 of=liver:1.0", "push a==1 b=1 c=1 of=liver:1.1", "rollback b=/1"}, "1.1"},
+		{"not rolled back", []string{"push a=1 of=liver:1.0", "push a==1 of=liver:1.1"}, "1.1"},
+		{"there before", []string{"push a== b=1 of=liver:1.0", "rollback b=/0"}, "gone"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			version := "gone"
+			if now := receiptsOf(t, tt.receipts...).stories[key{name: "a"}].now; now != nil {
+				version = now.from.Version
+			}
+			if version != tt.version {
+				t.Errorf("it is credited to %s, want %s", version, tt.version)
 			}
 		})
 	}

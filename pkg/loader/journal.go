@@ -5,6 +5,7 @@ package loader
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -50,6 +51,9 @@ func (h *Host) journalPath(receipt string) string {
 // write makes j the truth: from here on a crash is mended by going forward.
 func (h *Host) write(j *journal) error {
 	raw, err := json.Marshal(j)
+	if len(raw) > maxJournal {
+		return manifest.Fail(manifest.KindModel, "write journal", "the models have too many files to be changed in one go").Advise("push them in several goes")
+	}
 	if err == nil {
 		err = writeWhole(h.journalPath(j.Receipt.ID), raw)
 	}
@@ -74,18 +78,26 @@ func (h *Host) journals() ([]string, error) {
 	return ids, nil
 }
 
+// errNoJournal is in the error of what was read and is no journal: journals are written whole, so it never counted.
+var errNoJournal = errors.New("it is no journal")
+
+// readJournal fails with errNoJournal for what can be read and is none. Any other error may pass, so the journal must stay.
 func (h *Host) readJournal(receipt string) (*journal, error) {
 	f, err := os.Open(h.journalPath(receipt))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	j := &journal{}
-	if err := json.NewDecoder(io.LimitReader(f, maxJournal)).Decode(j); err != nil {
+	raw, err := io.ReadAll(io.LimitReader(f, maxJournal))
+	if err != nil {
 		return nil, err
 	}
+	j := &journal{}
+	if err := json.Unmarshal(raw, j); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoJournal, err)
+	}
 	if j.Receipt.ID != receipt {
-		return nil, errors.New("it is of another receipt")
+		return nil, fmt.Errorf("%w of this receipt", errNoJournal)
 	}
 	return j, nil
 }

@@ -298,6 +298,39 @@ func TestJournalWaits(t *testing.T) {
 	h.Close()
 }
 
+// A journal stays while it cannot be read; one that was read and is none is put aside, with a warning.
+func TestJournalUnread(t *testing.T) {
+	s := newSeveral(t)
+	h, p := s.staged()
+	dies(1, func(ev manifest.Events) { _, _ = h.Apply(t.Context(), p, nil, func() {}, ev) })
+	h.Close()
+	o := Options{NoEngine: true, StateDir: filepath.Join(s.dir, "state"), Repository: s.repo}
+	ids, err := h.journals()
+	if err != nil || len(ids) != 1 {
+		t.Fatalf("journals %v, %v", ids, err)
+	}
+	path := h.journalPath(ids[0])
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		err = errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) // reading it fails, for root too
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), o); err == nil || !exists(path) {
+		t.Errorf("it says %v; the journal is there: %v", err, exists(path))
+	}
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, raw[:len(raw)-1], 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	h = s.open()
+	if exists(path) || !exists(path+".broken") || !strings.Contains(strings.Join(h.said, "\n"), path+".broken") {
+		t.Errorf("it is not put aside, or it says %q", h.said)
+	}
+	s.stands(order[:1]...)
+	s.clean()
+}
+
 // A push that waited for the lock of one that died completes that first, and then must plan anew.
 func TestLockCompletes(t *testing.T) {
 	s := newSeveral(t)

@@ -27,6 +27,9 @@ func (h *Host) modelBack(ctx context.Context, d deed, force bool, r *manifest.Re
 	if err != nil {
 		return modelFlip{}, modelFailure("look at model "+d.name, err)
 	}
+	if d.receipt == "" && f.nothing() && f.After != treeOf(live) && !force { // what replaced that first state may be long pruned
+		return modelFlip{}, notTheLast(d.name)
+	}
 	had, was := entryOf(live, f.Entry)
 	if !force {
 		if err := h.unchanged(d, f, had, was); err != nil {
@@ -79,10 +82,14 @@ func (r *repository) formerOf(d deed) (former, error) {
 		return former{}, manifest.Fail(manifest.KindNotFound, what, "no former state of it is kept").
 			Advise("push the state that you want; how many are kept is said by --keep")
 	case i < len(all)-1:
-		return former{}, manifest.Fail(manifest.KindDrift, what, "a later push, of which this host has no receipt, has changed it").
-			Advise("take that one back first, where it was made, or push the state that you want")
+		return former{}, notTheLast(d.name)
 	}
 	return all[i], nil
+}
+
+func notTheLast(model string) error {
+	return manifest.Fail(manifest.KindDrift, "roll back model "+model, "a later push, of which this host has no receipt, has changed it").
+		Advise("take that one back first, where it was made, or push the state that you want")
 }
 
 // unchanged fails with KindDrift when what a rollback would replace is not what was placed.

@@ -198,7 +198,7 @@ func TestCrashWhileWaiting(t *testing.T) {
 	p.holds("m", third)
 }
 
-// A journal that was not written to its end is forgotten.
+// A journal that was not written to its end is put aside.
 func TestBrokenJournal(t *testing.T) {
 	p := newPlacer(t)
 	p.pushed("m", baseTree, manifest.Options{})
@@ -209,6 +209,11 @@ func TestBrokenJournal(t *testing.T) {
 	}
 	p.pushed("m", baseTree.with(tree{"config.pbtxt": "n"}), manifest.Options{})
 	p.holds("m", baseTree.with(tree{"config.pbtxt": "n"}))
+	for _, name := range []string{"m.json.broken", "x.json.broken"} {
+		if !exists(p.own(name)) {
+			t.Errorf("%s is not there", name)
+		}
+	}
 }
 
 // Rollbacks that die are completed or taken back as well.

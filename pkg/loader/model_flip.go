@@ -94,7 +94,10 @@ func (h *Host) settle(m *models, flips []modelFlip, r *manifest.Receipt) {
 		if f.Spent != "" {
 			errs = append(errs, os.RemoveAll(f.Spent))
 		}
-		if f.Keep != untouched && f.Done.Changed() {
+		switch {
+		case f.Done.Place == manifest.PlaceRemove:
+			errs = append(errs, m.repo.forget(f.Done.Name, nil))
+		case f.Keep != untouched && f.Done.Changed():
 			errs = append(errs, m.repo.prune(f.Done.Name, f.Keep))
 		}
 		if f.Step == nil {

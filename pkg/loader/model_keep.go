@@ -27,6 +27,8 @@ type former struct {
 	Had   bool            `json:"had"`   // the entry was there before
 	Has   bool            `json:"has"`   // and after
 	Files []manifest.File `json:"files"` // of the replaced entry, paths below the model directory
+	// After is the tree digest of the whole model as it was placed; empty in records of older versions.
+	After manifest.Digest `json:"after,omitempty"`
 
 	dir string
 }
@@ -91,6 +93,9 @@ func (f former) describe(ctx context.Context) (h manifest.HostModel, err error) 
 	return h, nil
 }
 
+// nothing reports whether there was no model. Such a record takes no room, and is kept whatever else goes.
+func (f former) nothing() bool { return !f.Had && f.Entry == "" }
+
 // receipt is the ID of the receipt of the placement that replaced it.
 func (f former) receipt() string { return filepath.Base(f.dir) }
 
@@ -149,21 +154,28 @@ func (r *repository) scrap(model, receipt string) error {
 // walking is how long a reader that opened a tree right before it was replaced may still walk in it.
 const walking = 100 * time.Millisecond
 
-// prune removes what is kept of a model beyond the newest keep, and what an earlier prune that was killed has left of others.
+// prune removes what is kept of a model beyond the newest keep. That there was nothing is not forgotten.
 func (r *repository) prune(model string, keep int) error {
 	all, err := r.formers(model)
 	if err != nil {
 		return err
 	}
+	stays := map[string]bool{}
+	for n, f := range all {
+		stays[f.dir] = f.nothing() || n >= len(all)-keep
+	}
+	return r.forget(model, stays)
+}
+
+// forget removes what is kept of a model but for the folders that stay, and what an earlier prune that was killed has left.
+func (r *repository) forget(model string, stays map[string]bool) error {
 	dir := filepath.Join(r.own, "old", model)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return gone(err)
 	}
-	newest := all[max(0, len(all)-keep):]
 	for _, e := range entries {
-		old := filepath.Join(dir, e.Name())
-		if slices.ContainsFunc(newest, func(f former) bool { return f.dir == old }) {
+		if stays[filepath.Join(dir, e.Name())] {
 			continue
 		}
 		if info, err := e.Info(); err == nil { // its time is when the replaced entry came into it

@@ -66,6 +66,7 @@ func (b *builder) step(receipt string) (*placing, error) {
 	p, name := b.plan, b.plan.Model.Name
 	had := hadEntry(p, b.live)
 	f := former{Model: name, Entry: p.Entry, Had: had, Has: !p.Gone, dir: b.repo.formerDir(name, receipt)}
+	f.After = manifest.TreeDigest(p.Model.Files, p.Model.Dirs)
 	if had {
 		_, f.Files = entryOf(b.live, p.Entry)
 	}

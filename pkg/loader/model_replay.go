@@ -20,11 +20,10 @@ import (
 // was made is concluded, one of two renames is completed, one that was to be made by a journal that is there is made, any other
 // is forgotten. It returns a sentence for each. It runs before anything else, under the lock.
 func (r *repository) replay() ([]string, error) {
-	steps, err := r.recorded()
+	steps, said, err := r.recorded()
 	if err != nil {
-		return nil, err
+		return said, err
 	}
-	var said []string
 	for _, s := range steps {
 		text, err := r.replayOne(s, true)
 		if err != nil {
@@ -35,31 +34,39 @@ func (r *repository) replay() ([]string, error) {
 	return said, r.clearTrees()
 }
 
-// recorded reads the steps in the journal, and removes what is none.
-func (r *repository) recorded() ([]step, error) {
+// recorded reads the steps in the journal. It removes temporary files of steps that were never written, and puts aside what
+// is no step, with a sentence for each.
+func (r *repository) recorded() (steps []step, said []string, err error) {
 	dir := filepath.Join(r.own, "journal")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var steps []step
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
+		if filepath.Ext(path) != ".json" {
+			if err := os.Remove(path); err != nil {
+				return nil, said, err
+			}
+			continue
+		}
 		raw, err := os.ReadFile(path)
 		if err != nil {
-			return nil, err
+			return nil, said, err
 		}
 		var s step
 		if err := json.Unmarshal(raw, &s); err != nil || r.journalPath(s.Model) != path {
-			if err := os.Remove(path); err != nil { // the temporary file of a journal that was never written
-				return nil, err
+			aside := filepath.Join(r.own, e.Name()+".broken")
+			if err := os.Rename(path, aside); err != nil {
+				return nil, said, err
 			}
+			said = append(said, "a step that was interrupted cannot be completed, if there was one: the journal is damaged; it is now "+aside)
 			continue
 		}
 		steps = append(steps, s)
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Or(cmp.Compare(a.Order, b.Order), strings.Compare(a.Model, b.Model)) })
-	return steps, nil
+	return steps, said, nil
 }
 
 // replayOne ends one recorded step. Without forward one that was not made is forgotten in any case.

@@ -132,17 +132,54 @@ func TestKeep(t *testing.T) {
 		p := newPlacer(t)
 		for n, config := range []string{"a", "b", "c", "d"} {
 			p.pushed("m", baseTree.with(tree{"config.pbtxt": config, "labels.txt": config}), manifest.Options{Keep: 2})
-			if got := p.kept("m"); got != min(n+1, 2) {
+			if got := p.kept("m"); got != min(n+1, 3) {
 				t.Errorf("after %d pushes %d are kept", n+1, got)
 			}
 		}
 		p.holdsAfterRollback("m", baseTree.with(tree{"config.pbtxt": "c", "labels.txt": "c"}))
 		p.holdsAfterRollback("m", baseTree.with(tree{"config.pbtxt": "b", "labels.txt": "b"}))
 		p.pushed("m", baseTree, manifest.Options{})
-		if got := p.kept("m"); got != 0 {
+		if got := p.kept("m"); got != 1 {
 			t.Errorf("with keep 0, %d are kept", got)
 		}
 	})
+}
+
+// That a model was not there before its first push is kept for good. It is gone back to only by who has taken back all that
+// came later.
+func TestKeepsNothing(t *testing.T) {
+	p := newPlacer(t)
+	push := func(config string) {
+		p.pushed("m", baseTree.with(tree{"config.pbtxt": config}), manifest.Options{Keep: 1})
+	}
+	push("a")
+	push("b")
+	if _, err := p.rollback("m"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.rollback("m"); err != nil || exists(p.at("m")) {
+		t.Fatalf("it is there, or %v", err)
+	}
+	for _, config := range []string{"a", "b", "c"} {
+		push(config)
+	}
+	if _, err := p.rollback("m"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := p.open().Status(t.Context())
+	if err != nil || s.Models[0].Back {
+		t.Errorf("it promises a way back: %+v, %v", s.Models, err)
+	}
+	if _, err := p.rollback("m"); manifest.KindOf(err) != manifest.KindNotFound {
+		t.Errorf("the former state was pruned, and it says %v", err)
+	}
+	if err := os.RemoveAll(filepath.Join(p.dir, "state", "receipts")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.rollback("m"); manifest.KindOf(err) != manifest.KindDrift {
+		t.Errorf("without receipts it says %v", err)
+	}
+	p.holds("m", baseTree.with(tree{"config.pbtxt": "b"}))
 }
 
 // What a process left that was killed while it removed a former state is removed with the next one, whatever of it went first.
@@ -160,7 +197,7 @@ func TestPruneKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.pushed("m", baseTree.with(tree{"config.pbtxt": "c", "labels.txt": "c"}), manifest.Options{Keep: 1})
-		if got := p.kept("m"); got != 1 {
+		if got := p.kept("m"); got != map[bool]int{true: 1, false: 2}[went == formerRecord] { // that there was nothing is kept
 			t.Errorf("%s went first: %d are kept", went, got)
 		}
 		p.holdsAfterRollback("m", baseTree.with(tree{"config.pbtxt": "b", "labels.txt": "b"}))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -42,8 +43,12 @@ func (h *Host) goForward(ctx context.Context) (any bool, err error) {
 	for _, id := range ids {
 		j, err := h.readJournal(id)
 		if err != nil {
-			h.said = append(h.said, fmt.Sprintf("the journal of %s cannot be read and is of no use: %v", id, err))
-		} else if _, err := h.ReceiptByID(id); manifest.KindOf(err) == manifest.KindNotFound {
+			if err := h.unread(id, err); err != nil {
+				return any, err
+			}
+			continue
+		}
+		if _, err := h.ReceiptByID(id); manifest.KindOf(err) == manifest.KindNotFound {
 			if err := h.complete(ctx, j); err != nil {
 				h.said = append(h.said, fmt.Sprintf("what was interrupted (%s) could not be completed yet: %v", id, err))
 				continue
@@ -55,6 +60,22 @@ func (h *Host) goForward(ctx context.Context) (any bool, err error) {
 		}
 	}
 	return any, nil
+}
+
+// unread deals with a journal that could not be read. One that is none goes aside; else it may be readable later.
+func (h *Host) unread(id string, why error) error {
+	if errors.Is(why, fs.ErrNotExist) {
+		return nil // somebody has ended it this moment
+	}
+	if !errors.Is(why, errNoJournal) {
+		return stageFailure("read journal", why)
+	}
+	aside := h.journalPath(id) + ".broken" // which nobody takes for a journal
+	if err := os.Rename(h.journalPath(id), aside); err != nil {
+		return stageFailure("put journal aside", err)
+	}
+	h.said = append(h.said, fmt.Sprintf("a change that was interrupted cannot be completed, if there was one: %v; what was there is now %s", why, aside))
+	return nil
 }
 
 // complete makes the flips of j that were not made, says in the receipt which could not be, and writes it. It fails when

@@ -43,7 +43,8 @@ func (h *Host) Remove(ctx context.Context, what manifest.Selection, by Owner, ev
 		}
 		j.Images = append(j.Images, f)
 	}
-	return h.carryOut(ctx, j, func() {}, ev)
+	receipt, err := h.carryOut(ctx, j, func() {}, ev)
+	return receipt, meanwhile(err)
 }
 
 // toRemove finds what was set last for everything that what names.
@@ -76,6 +77,7 @@ func (h *Host) toRemove(past *history, what manifest.Selection) ([]deed, error) 
 		}
 		deeds = append(deeds, *s.now)
 	}
+	deeds = once(deeds)
 	return deeds, h.reach(deeds)
 }
 
@@ -89,13 +91,21 @@ func (h *Host) imageAway(ctx context.Context, d deed, force bool) (imageFlip, er
 	if err != nil {
 		return imageFlip{}, err
 	}
-	if placed := d.image.After.ID; now != "" && now != placed && !force {
+	if d.foreign && now != "" && !force {
+		return imageFlip{}, notOurs("remove " + d.name)
+	}
+	if placed := d.placed.ID; now != "" && now != placed && !force {
 		return imageFlip{}, manifest.Fail(manifest.KindDrift, "remove "+d.name, "somebody else has moved the name: it points at %s, placed was %s", now, placed).
 			Advise("docker rmi %s removes that; or remove it all the same with --force", d.name)
 	}
 	return imageFlip{Done: manifest.Done{
 		Ref: d.name, Action: manifest.ActionRemove, Before: h.stateOf(ctx, now), Proof: []string{},
 	}}, nil
+}
+
+func notOurs(step string) error {
+	return manifest.Fail(manifest.KindDrift, step, "it was there before clara-push, and a rollback has put it back").
+		Advise("remove it by hand, or all the same with --force")
 }
 
 // modelAway works out the step that takes a model out of the repository.
@@ -138,8 +148,10 @@ func (h *Host) removable(d deed, live manifest.HostModel, force bool) error {
 	switch {
 	case force:
 		return nil
-	case d.model.After != "" && d.model.After != treeOf(live):
-		return manifest.Fail(manifest.KindDrift, step, "somebody else has changed it since it was placed (%s)", some(h.changes(d.model.After, live))).
+	case d.foreign:
+		return notOurs(step)
+	case d.placedTree != "" && d.placedTree != treeOf(live):
+		return manifest.Fail(manifest.KindDrift, step, "somebody else has changed it since it was placed (%s)", some(h.changes(d.placedTree, live))).
 			Advise("save what you need of it, then remove it with --force")
 	case len(d.model.Kept) > 0:
 		return manifest.Fail(manifest.KindDrift, step, "version %s was there before clara-push placed the model", strings.Join(d.model.Kept, ", ")).

@@ -47,7 +47,26 @@ func (h *Host) Rollback(ctx context.Context, what manifest.Selection, by Owner, 
 		}
 		j.Models = append(j.Models, f)
 	}
-	return h.carryOut(ctx, j, func() {}, ev)
+	receipt, err := h.carryOut(ctx, j, func() {}, ev)
+	return receipt, meanwhile(err)
+}
+
+// meanwhile says of a rollback or removal that it met a change by somebody else halfway: nothing plans it anew by itself.
+func meanwhile(err error) error {
+	if manifest.KindOf(err) != manifest.KindStale {
+		return err
+	}
+	return manifest.Fail(manifest.KindDrift, "check host", "%w", err).Advise("see what is there with clara-push status, then run the same command again")
+}
+
+// once lists deeds without those that name a thing again.
+func once(deeds []deed) []deed {
+	seen := map[key]bool{}
+	return slices.DeleteFunc(deeds, func(d deed) bool {
+		again := seen[d.key]
+		seen[d.key] = true
+		return again
+	})
 }
 
 // unplanned adds to err what went wrong when its traces were removed.
@@ -86,6 +105,7 @@ func (h *Host) toTakeBack(past *history, what manifest.Selection) ([]deed, error
 		}
 		deeds = append(deeds, d)
 	}
+	deeds = once(deeds)
 	return deeds, h.reach(deeds)
 }
 
@@ -113,7 +133,7 @@ func (h *Host) lastPlaced(past *history, name string) (deed, error) {
 	if err != nil {
 		return deed{}, modelFailure("roll back model "+name, err)
 	}
-	if n := len(formers); last == nil || n > 0 && formers[n-1].receipt() != last.receipt {
+	if n := len(formers); last == nil || n > 0 && formers[n-1].receipt() > last.receipt { // receipts sort by time
 		return deed{key: h.modelKey(name)}, nil
 	}
 	return *last, nil

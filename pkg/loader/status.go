@@ -48,7 +48,7 @@ func (h *Host) Status(ctx context.Context) (manifest.Status, error) {
 
 func (h *Host) imageStatus(ctx context.Context, s *story) (manifest.InstalledImage, error) {
 	d := s.now
-	i := manifest.InstalledImage{Ref: d.name, Receipt: d.receipt, Since: d.at, Placed: d.image.After, From: d.from}
+	i := manifest.InstalledImage{Ref: d.name, Receipt: d.receipt, Since: d.at, Placed: d.placed, From: d.from}
 	id, err := h.engine.ID(ctx, d.name)
 	if err != nil {
 		return i, err
@@ -85,7 +85,7 @@ func lost(i engine.Image) bool { return i.ID == "" || i.DiffIDs == nil }
 func (h *Host) modelStatus(ctx context.Context, s *story) (manifest.InstalledModel, error) {
 	d := s.now
 	i := manifest.InstalledModel{
-		Name: d.name, Repository: d.repository, Receipt: d.receipt, Since: d.at, Placed: d.model.After, From: d.from,
+		Name: d.name, Repository: d.repository, Receipt: d.receipt, Since: d.at, Placed: d.placedTree, From: d.from,
 	}
 	m, err := h.modelsAt(d.repository)
 	if err != nil {
@@ -103,11 +103,11 @@ func (h *Host) modelStatus(ctx context.Context, s *story) (manifest.InstalledMod
 	if err != nil {
 		return i, modelFailure("look at model "+d.name, err)
 	}
-	formers, err := m.repo.formers(d.name)
+	back, err := m.repo.back(d.name, s.last())
 	if err != nil {
 		return i, modelFailure("look at model "+d.name, err)
 	}
-	i.Now, i.Back = treeOf(live), len(formers) > 0
+	i.Now, i.Back = treeOf(live), back
 	switch {
 	case live.Found == manifest.FoundNothing:
 		i.Drift = manifest.DriftGone
@@ -117,6 +117,16 @@ func (h *Host) modelStatus(ctx context.Context, s *story) (manifest.InstalledMod
 		i.Changed = changed[:min(shownPaths, len(changed))]
 	}
 	return i, nil
+}
+
+// back reports whether a former state is kept to which a rollback of the model can go; that there was nothing is none.
+func (r *repository) back(model string, last *deed) (bool, error) {
+	formers, err := r.formers(model)
+	if n := len(formers); err == nil && n > 0 {
+		f := formers[n-1]
+		return !f.nothing() && (last == nil || f.receipt() >= last.receipt), nil
+	}
+	return false, err
 }
 
 // modelsAt opens the repository of that path, to look at it.

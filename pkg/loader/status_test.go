@@ -5,6 +5,7 @@ package loader
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -118,9 +119,56 @@ func TestRollbackLeavesTheRestAlone(t *testing.T) {
 	if want := baseTree.with(tree{"1/more": "by hand"}).model("m"); r.Models[0].After != manifest.TreeDigest(want.Files, want.Dirs) {
 		t.Error("the receipt tells another digest")
 	}
+	h.changedBy(t, "1/more")
+}
+
+// changedBy checks that a status shows the model's changed paths, and that a removal does not throw them away.
+func (h *Host) changedBy(t *testing.T, changed ...string) {
+	t.Helper()
 	s, err := h.Status(t.Context())
-	if err != nil || s.Models[0].Drift != manifest.DriftNone {
-		t.Errorf("%+v, %v", s.Models, err)
+	if err != nil || s.Models[0].Drift != manifest.DriftChanged || !slices.Equal(s.Models[0].Changed, changed) {
+		t.Errorf("%+v, %v; want %v changed", s.Models, err, changed)
+	}
+	if _, err := h.Remove(t.Context(), manifest.Selection{Models: []string{"m"}}, Owner{}, nil); manifest.KindOf(err) != manifest.KindDrift {
+		t.Errorf("the removal says %v", err)
+	}
+}
+
+// What somebody changed before a push, and the rollback of that brings back, was not placed either.
+func TestRollbackBringsChangesBack(t *testing.T) {
+	p := newPlacer(t)
+	p.pushed("m", baseTree, manifest.Options{Keep: 1})
+	if err := os.WriteFile(filepath.Join(p.at("m"), "labels.txt"), []byte("by hand"), fileMode); err != nil {
+		t.Fatal(err)
+	}
+	p.pushed("m", baseTree.with(tree{"config.pbtxt": "new", "1/model.graphdef": "new"}), manifest.Options{Keep: 1})
+	h := p.open()
+	if _, err := h.Rollback(t.Context(), manifest.Selection{}, Owner{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.holds("m", baseTree.with(tree{"labels.txt": "by hand"}))
+	h.changedBy(t, "labels.txt")
+}
+
+// A rollback to what was there before the first push makes nothing ours to remove.
+func TestRollbackToWhatWasThere(t *testing.T) {
+	p := newPlacer(t)
+	if err := os.MkdirAll(filepath.Join(p.at("m"), "9"), dirMode); err != nil {
+		t.Fatal(err)
+	}
+	p.pushed("m", baseTree, manifest.Options{Keep: 1, Exact: true})
+	h := p.open()
+	if _, err := h.Rollback(t.Context(), manifest.Selection{}, Owner{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	what := manifest.Selection{Models: []string{"m"}}
+	if _, err := h.Remove(t.Context(), what, Owner{}, nil); manifest.KindOf(err) != manifest.KindDrift {
+		t.Errorf("the removal says %v", err)
+	}
+	p.holds("m", tree{"9/": ""})
+	what.Force = true
+	if _, err := h.Remove(t.Context(), what, Owner{}, nil); err != nil || exists(p.at("m")) {
+		t.Errorf("it is there, or %v", err)
 	}
 }
 
@@ -137,12 +185,14 @@ func TestRollbackAsFarAsItGoes(t *testing.T) {
 		}
 		p.holds("m", tr)
 	}
+	if _, err := h.Rollback(t.Context(), manifest.Selection{}, Owner{}, nil); err != nil || exists(p.at("m")) {
+		t.Errorf("as before the first push, there is nothing; but %v", err)
+	}
 	for _, what := range []manifest.Selection{{}, {Models: []string{"m"}}, {Models: []string{"x"}}, {Images: []string{"app:1"}}} {
 		if _, err := h.Rollback(t.Context(), what, Owner{}, nil); manifest.KindOf(err) != manifest.KindNotFound {
 			t.Errorf("%+v: it says %v", what, err)
 		}
 	}
-	p.holds("m", trees[0])
 	p.clean()
 }
 
@@ -184,6 +234,37 @@ func TestRemoveModels(t *testing.T) {
 	}
 }
 
+// What is named twice is changed once.
+func TestNamedTwice(t *testing.T) {
+	p := newPlacer(t)
+	p.pushed("m", baseTree, manifest.Options{Keep: 1})
+	p.pushed("m", baseTree.with(tree{"config.pbtxt": "new"}), manifest.Options{Keep: 1})
+	h := p.open()
+	what := manifest.Selection{Models: []string{"m", "m"}}
+	if r, err := h.Rollback(t.Context(), what, Owner{}, nil); err != nil || len(r.Models) != 1 {
+		t.Errorf("the rollback says %v, %v", r.Models, err)
+	}
+	p.holds("m", baseTree)
+	if r, err := h.Remove(t.Context(), what, Owner{}, nil); err != nil || len(r.Models) != 1 {
+		t.Errorf("the removal says %v, %v", r.Models, err)
+	}
+	past := receiptsOf(t, "push app:latest=1")
+	for _, choose := range []func(*history, manifest.Selection) ([]deed, error){h.toTakeBack, h.toRemove} {
+		deeds, err := choose(past, manifest.Selection{Images: []string{"app", "app:latest", "app"}})
+		if len(deeds) != 1 || manifest.KindOf(err) != manifest.KindPermission { // no engine is there
+			t.Errorf("it is about %v, %v", deeds, err)
+		}
+	}
+}
+
+// Nobody plans a rollback anew by itself, so no caller must take it for that.
+func TestMeanwhile(t *testing.T) {
+	err := meanwhile(movedAway(manifest.Done{Ref: "app:1"}, "sha256:1"))
+	if manifest.KindOf(err) != manifest.KindDrift || meanwhile(nil) != nil {
+		t.Errorf("it says %v", err)
+	}
+}
+
 // What clara-push did not place is not its to remove.
 func TestRemoveRefuses(t *testing.T) {
 	p := newPlacer(t)
@@ -211,4 +292,12 @@ func TestRemoveRefuses(t *testing.T) {
 	}
 	p.holds("m", baseTree.with(tree{"9/": ""}))
 	p.clean()
+	p.pushed("m", baseTree.with(tree{"config.pbtxt": "new"}), manifest.Options{Keep: 1})
+	if _, err := p.rollback("m"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Remove(t.Context(), manifest.Selection{Models: []string{"m"}}, Owner{}, nil); manifest.KindOf(err) != manifest.KindDrift {
+		t.Errorf("after a rollback it says %v", err) // version 9 still is somebody else's
+	}
+	p.holds("m", baseTree.with(tree{"9/": ""}))
 }
