@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/clara-push/clara-push/pkg/bundle"
 	"github.com/clara-push/clara-push/pkg/bundle/signature"
@@ -32,25 +33,26 @@ func (t trusted) Artifacts(ctx context.Context, p manifest.Platform) (manifest.A
 	return a, err
 }
 
-// openBundle opens the bundle at path, or the one that comes on standard input, and checks who made it, before anything is
-// connected to.
+// openBundle opens the bundle at path, or the one that comes on standard input, and checks who made it before anything in
+// it is used or kept, and before anything is connected to.
 func openBundle(ctx context.Context, path, host string, o loadOptions, ev manifest.Events) (t trusted, err error) {
 	policy, err := o.trust.policy()
 	if err != nil {
 		return t, err
 	}
+	open := bundle.OpenOptions{Events: ev, Admit: func(_ context.Context, index, sig []byte, created time.Time) (err error) {
+		t.signed, err = policy.Check(index, sig, created)
+		return err
+	}}
 	if path == stdin {
-		t.Bundle, err = spool(ctx, o.stdin, host, o.stateDir, ev)
+		t.Bundle, err = spool(ctx, o.stdin, host, o.stateDir, open)
 	} else {
-		t.Bundle, err = bundle.Open(ctx, path, bundle.OpenOptions{Events: ev})
+		t.Bundle, err = bundle.Open(ctx, path, open)
 	}
 	if err != nil {
 		return t, err
 	}
-	if t.signed, err = policy.Check(t.Index(), t.Signature(), t.Contents().Created); err == nil {
-		err = t.Select(o.only...)
-	}
-	if err != nil {
+	if err = t.Select(o.only...); err != nil {
 		t.Close()
 	}
 	return t, err
@@ -58,7 +60,7 @@ func openBundle(ctx context.Context, path, host string, o loadOptions, ev manife
 
 // spool keeps a bundle that can be read only once: where this machine keeps what is on its way, or on its way to a host, in the
 // user's cache folder.
-func spool(ctx context.Context, r io.Reader, host, stateDir string, ev manifest.Events) (*bundle.Bundle, error) {
+func spool(ctx context.Context, r io.Reader, host, stateDir string, o bundle.OpenOptions) (*bundle.Bundle, error) {
 	dir, err := transfer.StateDir(stateDir)
 	if host != "" {
 		if dir, err = os.UserCacheDir(); err == nil {
@@ -69,5 +71,5 @@ func spool(ctx context.Context, r io.Reader, host, stateDir string, ev manifest.
 	if err != nil {
 		return nil, err
 	}
-	return bundle.Spool(ctx, r, dir, bundle.OpenOptions{Events: ev})
+	return bundle.Spool(ctx, r, dir, o)
 }

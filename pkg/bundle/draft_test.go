@@ -31,14 +31,15 @@ type draftFile struct {
 // draft is a bundle under construction.
 type draft struct {
 	index   ocispec.Index
-	blobs   []draftFile // in order
+	blobs   []draftFile // in order, but manifests come first, then configurations
+	rank    map[string]int
 	docker  []map[string]any
 	without map[manifest.Digest]bool // blobs left out
 	sig     []byte
 }
 
 func newDraft() *draft {
-	m := &draft{without: map[manifest.Digest]bool{}}
+	m := &draft{without: map[manifest.Digest]bool{}, rank: map[string]int{}}
 	m.index = ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, ArtifactType: IndexType}
 	m.index.Annotations = map[string]string{
 		AnnotationApplication: "livertumor", AnnotationVersion: "1.2.3", AnnotationTool: "clara-push test",
@@ -53,6 +54,7 @@ func (m *draft) blob(mediaType string, data []byte) manifest.Descriptor {
 	name := "blobs/sha256/" + d.Digest.Encoded()
 	if !slices.ContainsFunc(m.blobs, func(e draftFile) bool { return e.name == name }) {
 		m.blobs = append(m.blobs, draftFile{name, data})
+		m.rank[name] = slices.Index([]string{"", ModelConfigType, ocispec.MediaTypeImageConfig, ocispec.MediaTypeImageManifest}, mediaType)
 	}
 	return d
 }
@@ -145,7 +147,9 @@ func (m *draft) entries() draftFiles {
 		}
 		a = append(a, draftFile{"manifest.json", []byte("[" + strings.Join(items, ",") + "]")})
 	}
-	for _, b := range m.blobs {
+	ordered := slices.Clone(m.blobs)
+	slices.SortStableFunc(ordered, func(x, y draftFile) int { return m.rank[y.name] - m.rank[x.name] })
+	for _, b := range ordered {
 		d, _ := blobDigest(b.name)
 		if !m.without[d] {
 			a = append(a, b)

@@ -38,13 +38,19 @@ func stopped(ctx context.Context) error {
 	return manifest.Fail(manifest.KindInterrupted, stepRead, "%w", context.Cause(ctx))
 }
 
+// refusal is what OpenOptions.Admit failed with: no failure of the bundle, and nothing is added to it.
+type refusal struct{ error }
+
 // inBundle says which bundle a failure is about. What package manifest says of a model's names is, here, a bundle that nobody
 // should have made. Nil stays nil.
 func inBundle(err error, path string) error {
 	var f *manifest.Failure
+	var no refusal
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &no):
+		return no.error
 	case errors.As(err, &f):
 	case errors.Is(err, fs.ErrPermission):
 		f = manifest.Fail(manifest.KindPermission, "", "%w", err)

@@ -46,7 +46,7 @@ func FuzzTar(f *testing.F) {
 			return
 		}
 		sameEntries(t, in, raw)
-		b, err := read(t.Context(), in, FormTar, "fuzz")
+		b, err := read(t.Context(), in, FormTar, "fuzz", OpenOptions{})
 		if err != nil {
 			expected(t, err)
 			return
@@ -177,7 +177,7 @@ func withDocuments(t testing.TB, index, man, config []byte) (*Bundle, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return read(t.Context(), unstrict{in}, FormTar, "fuzz")
+	return read(t.Context(), unstrict{in}, FormTar, "fuzz", OpenOptions{})
 }
 
 // unstrict has no blobs but those that are named.

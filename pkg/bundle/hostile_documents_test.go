@@ -274,5 +274,6 @@ func (m *draft) put(n int, raw []byte) {
 	e := &m.index.Manifests[n]
 	at := draftFiles(m.blobs).at(blobPath(e.Digest))
 	e.Digest, e.Size = digest.FromBytes(raw), int64(len(raw))
+	m.rank[blobPath(e.Digest)] = m.rank[m.blobs[at].name]
 	m.blobs[at] = draftFile{blobPath(e.Digest), raw}
 }

@@ -201,8 +201,8 @@ func TestHostileParts(t *testing.T) {
 			return os.Remove(fmt.Sprintf("%s.%03d", p, len(whole)/2000+1))
 		}, integrityKind, "it has no end"},
 		"list and another are": {func(p string) error { os.Remove(p + partsSuffix); return os.Remove(p + ".003") }, integrityKind, ""},
-		"all but the list are": {func(p string) error { return removeParts(p) }, missing, "parts are missing"},
-		"everything is":        {func(p string) error { os.Remove(p + partsSuffix); return removeParts(p) }, missing, "no such file"},
+		"all but the list are": {func(p string) error { return dropParts(p) }, missing, "parts are missing"},
+		"everything is":        {func(p string) error { os.Remove(p + partsSuffix); return dropParts(p) }, missing, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := cutUp(t, whole, 2000)
@@ -233,7 +233,7 @@ func swap(a, b string) error {
 	return os.WriteFile(b, x, 0o644)
 }
 
-func removeParts(path string) error {
+func dropParts(path string) error {
 	parts, err := filepath.Glob(path + ".[0-9]*")
 	for _, p := range parts {
 		if err := os.Remove(p); err != nil {

@@ -44,6 +44,10 @@ const (
 type OpenOptions struct {
 	// Events hears what takes long; nil is silent.
 	Events manifest.Events
+	// Admit decides whether the bundle may be used; nil lets every one pass. It is called once, when index.json and its
+	// signature (nil without one) have been read, and before anything else in the bundle is used or kept. Created is the time
+	// that the bundle claims for itself, zero where it claims none. What Admit fails with is returned as it is.
+	Admit func(ctx context.Context, index, signature []byte, created time.Time) error
 }
 
 // Open opens the bundle at path: a tar, a folder, or parts: FILE.parts.json, any FILE.001, or the FILE that they make together,
@@ -52,12 +56,12 @@ type OpenOptions struct {
 //
 // It fails with KindNotFound when nothing is there or a part is missing, KindMalformed when it is no bundle or one that
 // nobody should have made, KindIntegrity when it is damaged or cut short.
-func Open(ctx context.Context, path string, _ OpenOptions) (*Bundle, error) {
+func Open(ctx context.Context, path string, o OpenOptions) (*Bundle, error) {
 	in, form, err := openContainer(ctx, path)
 	if err != nil {
 		return nil, inBundle(err, path)
 	}
-	b, err := read(ctx, in, form, path)
+	b, err := read(ctx, in, form, path, o)
 	if err != nil {
 		in.Close()
 		return nil, inBundle(err, path)
@@ -104,42 +108,63 @@ func hasAny(dir string, names ...string) bool {
 }
 
 // read reads the documents of a bundle.
-func read(ctx context.Context, in container, form Form, path string) (*Bundle, error) {
+func read(ctx context.Context, in container, form Form, path string, o OpenOptions) (*Bundle, error) {
 	b := &Bundle{path: path, form: form, in: in}
-	var err error
-	if b.index, err = document(in, indexFile, maxIndex); err != nil {
+	if err := b.begin(ctx, o); err != nil {
 		return nil, err
+	}
+	return b, b.learn(ctx)
+}
+
+// begin reads index.json and its signature, and asks whether the bundle may be used.
+func (b *Bundle) begin(ctx context.Context, o OpenOptions) error {
+	if err := b.readIndex(); err != nil {
+		return err
+	}
+	b.created, _ = time.Parse(time.RFC3339, b.doc.Annotations[AnnotationCreated]) // parseIndex has looked
+	var err error
+	if b.signature, err = document(b.in, signatureFile, maxSignature); err != nil || o.Admit == nil {
+		return err
+	}
+	if err := o.Admit(ctx, b.index, b.signature, b.created); err != nil {
+		return refusal{err}
+	}
+	return nil
+}
+
+func (b *Bundle) readIndex() error {
+	var err error
+	if b.index, err = document(b.in, indexFile, maxIndex); err != nil {
+		return err
 	}
 	if b.index == nil {
-		return nil, malformed("it has no %s", indexFile)
+		return malformed("it has no %s", indexFile)
 	}
-	raw, err := document(in, layoutFile, maxLayout)
+	raw, err := document(b.in, layoutFile, maxLayout)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if raw == nil {
-		return nil, malformed("it has no %s", layoutFile)
+		return malformed("it has no %s", layoutFile)
 	}
 	unfit := checkLayout(raw, b.index)
 	if manifest.KindOf(unfit) == manifest.KindIntegrity {
-		return nil, unfit // what index.json says may be an accident
+		return unfit // what index.json says may be an accident
 	}
 	if b.doc, err = parseIndex(b.index); err != nil {
-		return nil, err
+		return err
 	}
-	if unfit != nil {
-		return nil, unfit
-	}
-	b.created, _ = time.Parse(time.RFC3339, b.doc.Annotations[AnnotationCreated]) // parseIndex has looked
-	if b.signature, err = document(in, signatureFile, maxSignature); err != nil {
-		return nil, err
-	}
-	r := &reading{ctx: ctx, in: in, origin: "bundle " + path}
+	return unfit
+}
+
+// learn reads what index.json names.
+func (b *Bundle) learn(ctx context.Context) error {
+	r := &reading{ctx: ctx, in: b.in, origin: "bundle " + b.path}
 	if err := r.all(b.doc); err != nil {
-		return nil, err
+		return err
 	}
 	b.images, b.models, b.lacking, b.sizes = r.images, r.models, r.lacking, r.reached
-	return b, nil
+	return nil
 }
 
 // Index is index.json as it was when the bundle was opened: what a signature signs.

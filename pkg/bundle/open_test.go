@@ -189,6 +189,9 @@ func TestDifferential(t *testing.T) {
 	if c.Lacking != 2 || c.LackingSize != base.Size+3000 || !c.Images[1].Layers[0].Lacking || c.Images[1].Layers[1].Lacking || !c.Models[0].Files[0].Lacking {
 		t.Errorf("its contents are %+v", c)
 	}
+	if want := "release-1.tar (" + string(digest.FromString("base")) + ")"; a.Provenance.Base != want {
+		t.Errorf("it comes with the base %q, want %q", a.Provenance.Base, want)
+	}
 	if c.Base != digest.FromString("base") || c.BaseName != "release-1.tar" {
 		t.Errorf("its base is %s, %s", c.Base, c.BaseName)
 	}

@@ -18,9 +18,18 @@ func (b *Bundle) Artifacts(context.Context, manifest.Platform) (manifest.Artifac
 	}
 	a.Provenance = &manifest.Provenance{
 		Bundle: b.Digest(), Application: b.doc.Annotations[AnnotationApplication], Version: b.doc.Annotations[AnnotationVersion],
-		Created: b.created,
+		Created: b.created, Base: b.base(),
 	}
 	return a, nil
+}
+
+// base says for people what a differential bundle builds on; empty for a full one.
+func (b *Bundle) base() string {
+	base, name := b.doc.Annotations[AnnotationBase], b.doc.Annotations[AnnotationBaseName]
+	if name == "" {
+		return base
+	}
+	return name + " (" + base + ")"
 }
 
 // Open reads the blob d from offset on, and hashes it when it is read from the start. It fails with KindNotFound for a blob

@@ -122,9 +122,6 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-// removeIfPart removes a file and reports whether there was one.
-func removeIfPart(path string) bool { return os.Remove(path) == nil }
-
 // writeSynced writes a new small file.
 func writeSynced(path string, raw []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)

@@ -3,6 +3,7 @@ package bundle
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -73,18 +74,94 @@ func joinedParts(t testing.TB, to string, doc partsDocument) []byte {
 	return joined
 }
 
-// A new bundle in fewer parts leaves none of the former one's behind it.
+// A new bundle leaves nothing of the former one of its name, whatever form the two have.
 func TestSplitAgain(t *testing.T) {
 	to := filepath.Join(t.TempDir(), "release.tar")
-	for _, limit := range []int64{2000, 5000} {
-		if _, err := Write(t.Context(), release1(t, asGzip, true), to, WriteOptions{Split: limit, WorkDir: t.TempDir()}); err != nil {
+	foreign := filepath.Join(filepath.Dir(to), "release.tar.500")
+	saveFile(t, foreign, []byte("x"))
+	for _, limit := range []int64{2000, 5000, 1000, 0, 3000, 0} {
+		w, err := Write(t.Context(), release1(t, asGzip, true), to, WriteOptions{Split: limit, WorkDir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if limit > 0 {
+			doc, _ := writtenParts(t, to)
+			joinedParts(t, to, doc)
+		}
+		for _, path := range w.Paths {
+			if err := verified(t, path); err != nil {
+				t.Errorf("in parts of %d: %s: %v", limit, path, err)
+			}
+		}
+		if left, _ := os.ReadDir(filepath.Dir(to)); len(left) != len(w.Paths)+1 {
+			t.Errorf("in parts of %d: there are %v", limit, left)
+		}
+	}
+}
+
+// Parts without a list are none of ours to a tar that gets the name.
+func TestTarBesideNumbers(t *testing.T) {
+	to := filepath.Join(t.TempDir(), "backup")
+	saveFile(t, to+".001", []byte("x"))
+	if _, err := Write(t.Context(), release1(t, asGzip, true), to, WriteOptions{WorkDir: t.TempDir()}); err != nil || !exists(to+".001") {
+		t.Errorf("%v, or a file that is none of ours is gone", err)
+	}
+}
+
+// TestPublishStops ends the replacing of parts wherever it can be ended. What lies there then is the former bundle's or the new
+// one's, never both's, and the next run makes it right.
+func TestPublishStops(t *testing.T) {
+	write := func(to string, o WriteOptions) {
+		t.Helper()
+		o.WorkDir = t.TempDir()
+		if _, err := Write(t.Context(), release1(t, asGzip, true), to, o); err != nil {
 			t.Fatal(err)
 		}
 	}
-	doc, _ := writtenParts(t, to)
-	joinedParts(t, to, doc)
-	if left, _ := os.ReadDir(filepath.Dir(to)); len(left) != len(doc.Parts)+1 {
-		t.Errorf("in the folder: %v", left)
+	former, fresh := WriteOptions{Split: 2500, Version: "1"}, WriteOptions{Split: 2500, Version: "2"}
+	origin := map[string]string{} // of each part's bytes
+	for version, o := range map[string]WriteOptions{"1": former, "2": fresh} {
+		to := filepath.Join(t.TempDir(), "release.tar")
+		write(to, o)
+		doc, _ := writtenParts(t, to)
+		for _, p := range doc.Parts {
+			origin[string(p.Digest)] += version
+		}
+	}
+	for n := 0; ; n++ {
+		to := filepath.Join(t.TempDir(), "release.tar")
+		write(to, former)
+		stopAt := partName(to, n)
+		if !exists(stopAt) {
+			break
+		}
+		// A folder that is not empty cannot be removed, nor be replaced.
+		must(t, os.Rename(stopAt, stopAt+"~"), os.MkdirAll(filepath.Join(stopAt, "x"), 0o755))
+		if _, err := Write(t.Context(), release1(t, asGzip, true), to, WriteOptions{Split: 2500, Version: "2", WorkDir: t.TempDir()}); err == nil {
+			t.Fatal("nothing stopped it")
+		}
+		seen := map[string]bool{}
+		left, _ := filepath.Glob(to + ".[0-9][0-9][0-9]")
+		for _, l := range left {
+			if raw, err := os.ReadFile(l); err == nil {
+				seen[origin[string(digest.FromBytes(raw))]] = true
+			}
+		}
+		if seen["1"] && seen["2"] || exists(to+partsSuffix) {
+			t.Errorf("stopped at part %d: parts of %v, list %v", n+1, seen, exists(to+partsSuffix))
+		}
+		must(t, os.RemoveAll(stopAt), os.Rename(stopAt+"~", stopAt))
+		write(to, fresh)
+		if err := verified(t, to); err != nil {
+			t.Errorf("stopped at part %d, then again: %v", n+1, err)
+		}
+	}
+}
+
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -2,10 +2,7 @@ package bundle
 
 import (
 	"archive/tar"
-	"encoding/json"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -53,45 +50,6 @@ func (s *tarStore) close() error {
 }
 
 func (s *tarStore) made() []made { return s.cut.files }
-
-func (s *tarStore) publish() ([]string, int64, error) {
-	if s.cut.limit > 0 {
-		return s.publishParts()
-	}
-	f := s.cut.files[0]
-	return []string{s.out.to}, f.size, os.Rename(f.path, s.out.to)
-}
-
-// publishParts names the parts and, last, the list of them: without it they are no bundle.
-func (s *tarStore) publishParts() ([]string, int64, error) {
-	doc := partsDocument{Index: s.index}
-	for n, f := range s.cut.files {
-		doc.Parts = append(doc.Parts, part{Name: filepath.Base(partName(s.out.to, n)), Size: f.size, Digest: f.digest})
-		doc.Size += f.size
-	}
-	raw, err := json.MarshalIndent(doc, "", "  ")
-	if err != nil {
-		return nil, 0, err
-	}
-	list, beside := s.out.to+partsSuffix, filepath.Join(s.out.work, "parts.json")
-	if err := writeSynced(beside, append(raw, '\n')); err != nil {
-		return nil, 0, err
-	}
-	if err := removeIfThere(list); err != nil {
-		return nil, 0, err
-	}
-	var paths []string
-	for n, f := range s.cut.files {
-		paths = append(paths, partName(s.out.to, n))
-		if err := os.Rename(f.path, partName(s.out.to, n)); err != nil {
-			return nil, 0, err
-		}
-	}
-	// Of a former bundle that had more parts, those would follow ours where somebody joins them by cat.
-	for n := len(s.cut.files); removeIfPart(partName(s.out.to, n)); n++ {
-	}
-	return append(paths, list), doc.Size + int64(len(raw)) + 1, os.Rename(beside, list)
-}
 
 // size is the size in bytes of the release in the form that o asks for, without the list of parts.
 func (r *release) size(o WriteOptions) int64 {

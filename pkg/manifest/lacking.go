@@ -95,7 +95,7 @@ func lackFailure(from *Provenance, who string, elsewhere bool) error {
 	case elsewhere:
 		return f.Advise("the host has these layers in another compression: --reuse-layers uses them; the manifest's digest then changes")
 	case base != "":
-		return f.Advise("load %s first, or a bundle that leaves nothing out", base)
+		return f.Advise("load %s first, if that is a bundle, or one that leaves nothing out", base)
 	}
 	return f.Advise("load what this was made against first, or a bundle that leaves nothing out")
 }

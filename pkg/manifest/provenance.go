@@ -12,7 +12,7 @@ type Provenance struct {
 	Version     string `json:"version,omitempty"`
 	// Created is the time that the bundle claims for itself; zero where it claims none.
 	Created time.Time `json:"created,omitzero"`
-	// Base is what a differential bundle builds on, for people; empty for a full one.
+	// Base is what a differential bundle builds on, for people: "release-1.tar (sha256:…)"; empty for a full one.
 	Base string `json:"base,omitempty"`
 	// Signer is the principal whose key signed the bundle, Key its fingerprint ("SHA256:…"); both empty when it was let
 	// through unsigned.
