@@ -18,7 +18,7 @@ func (b *Bundle) Artifacts(context.Context, manifest.Platform) (manifest.Artifac
 	}
 	a.Provenance = &manifest.Provenance{
 		Bundle: b.Digest(), Application: b.doc.Annotations[AnnotationApplication], Version: b.doc.Annotations[AnnotationVersion],
-		Created: b.created,
+		Created: b.created, Base: b.doc.Annotations[AnnotationBaseName],
 	}
 	return a, nil
 }

@@ -91,11 +91,8 @@ func lackFailure(from *Provenance, who string, elsewhere bool) error {
 	if base != "" {
 		f = Fail(KindNotFound, "find base", "this builds on %s, and the host does not have all of that: %s", base, who)
 	}
-	switch {
-	case elsewhere:
+	if elsewhere {
 		return f.Advise("the host has these layers in another compression: --reuse-layers uses them; the manifest's digest then changes")
-	case base != "":
-		return f.Advise("load %s first, or a bundle that leaves nothing out", base)
 	}
 	return f.Advise("load what this was made against first, or a bundle that leaves nothing out")
 }

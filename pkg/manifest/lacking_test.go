@@ -39,7 +39,7 @@ func TestDiffRefusesWhatIsLeftOut(t *testing.T) {
 		words []string // of the error and its hint
 	}{
 		{"empty graphdriver", bundled, host(manifest.StoreGraphdriver), manifest.Options{}, manifest.KindNotFound,
-			[]string{"liver 1.0", "app:1 lacks 1 layer (" + string(id("base.gz")) + ")", "load liver 1.0 first"}},
+			[]string{"liver 1.0", "app:1 lacks 1 layer (" + string(id("base.gz")) + ")", "leaves nothing out"}},
 		{"empty containerd", bundled, host(manifest.StoreContainerd), manifest.Options{}, manifest.KindNotFound, []string{"liver 1.0", "app:1 lacks 1 layer"}},
 		{"empty podman", bundled, host(manifest.StorePodman), manifest.Options{}, manifest.KindNotFound, []string{"app:1 lacks 1 layer"}},
 		{"base on graphdriver", bundled, hasBase(host(manifest.StoreGraphdriver), false), manifest.Options{}, "", nil},
