@@ -204,7 +204,7 @@ func TestLoadDifferential(t *testing.T) {
 				must(t, err)
 				t.Logf("%s: %d bytes", against[0], info.Size())
 				s := empty.ends(21, "load", update)
-				if text, _ := at(s, "error").(string); !strings.Contains(text, ref) || !strings.Contains(text, "lacks") {
+				if text, _ := at(s, "error").(string); !strings.Contains(text, ref) || !strings.Contains(text, "lacks") || !strings.Contains(text, "builds on") {
 					t.Errorf("it says %v", s)
 				}
 				if left, err := os.ReadDir(empty.repo); err != nil || len(left) > 0 || len(imagesOf(t, empty.engine)) > 0 {

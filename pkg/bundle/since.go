@@ -38,14 +38,31 @@ func Since(a manifest.Artifacts, index manifest.Digest, name string) *Base {
 	return b
 }
 
-// travels names the layers and files of a that go into the bundle; nil means all of them.
+// travels names the layers and files of a that go into the bundle; nil means all of them. The configuration of a model always
+// does: whoever loads the bundle must be able to tell which versions a server is to serve.
 func (b *Base) travels(a manifest.Artifacts, anyPlatform bool) (map[manifest.Digest]bool, error) {
-	switch {
-	case b == nil:
+	if b == nil {
 		return nil, nil
-	case b.inventory != nil:
-		return b.missing(a, anyPlatform)
 	}
+	t := b.unlike(a)
+	if b.inventory != nil {
+		var err error
+		if t, err = b.missing(a, anyPlatform); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range a.Models {
+		for _, f := range m.Files {
+			if f.Path == "config.pbtxt" {
+				t[f.Digest] = true
+			}
+		}
+	}
+	return t, nil
+}
+
+// unlike names the layers and files of a that the other bundle has not.
+func (b *Base) unlike(a manifest.Artifacts) map[manifest.Digest]bool {
 	t := map[manifest.Digest]bool{}
 	for _, i := range a.Images {
 		for n, chain := range manifest.ChainIDs(i.DiffIDs()) {
@@ -61,5 +78,5 @@ func (b *Base) travels(a manifest.Artifacts, anyPlatform bool) (map[manifest.Dig
 			}
 		}
 	}
-	return t, nil
+	return t
 }

@@ -76,12 +76,14 @@ func digestsIn(ds []manifest.Descriptor) (all []manifest.Digest) {
 	return all
 }
 
-// A layer travels unless the base has the very blob over the very layers; a file unless the model of that name has it.
+// A layer travels unless the base has the very blob over the very layers; a file unless the model of that name has it, and a configuration
+// always.
 func TestSinceRules(t *testing.T) {
 	base := newMemorySource()
 	base.addImage(t, "a:1", asGzip, true, "one", "two")
 	base.addImage(t, "b:1", asZstd, true, "one", "three")
 	base.addModel("liver", "v1", "1/a")
+	base.addModel("kidney", "v1", "1/a", "config.pbtxt")
 	for name, c := range map[string]struct {
 		add   func(*memorySource)
 		sends int // of layers and files
@@ -98,6 +100,7 @@ func TestSinceRules(t *testing.T) {
 		}, 1},
 		"same model":                 {func(s *memorySource) { s.addModel("liver", "v1", "1/a") }, 0},
 		"changed file":               {func(s *memorySource) { s.addModel("liver", "v2", "1/a") }, 1},
+		"same configuration":         {func(s *memorySource) { s.addModel("kidney", "v1", "1/a", "config.pbtxt") }, 1},
 		"same file in another model": {func(s *memorySource) { s.addModel("spleen", "v1", "1/a") }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
