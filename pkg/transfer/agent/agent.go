@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/clara-push/clara-push/pkg/loader"
 	"github.com/clara-push/clara-push/pkg/manifest"
 	"github.com/clara-push/clara-push/pkg/transfer/wire"
@@ -32,6 +34,7 @@ type Options struct {
 // is past its commit point, Serve returns only when that is finished.
 func Serve(ctx context.Context, in, out *os.File, o Options) error {
 	signal.Ignore(syscall.SIGPIPE) // a client that is gone must not end an apply past its commit point
+	widen(in)
 	if _, err := out.WriteString(wire.Greeting()); err != nil {
 		return err
 	}
@@ -50,6 +53,17 @@ func Serve(ctx context.Context, in, out *os.File, o Options) error {
 	}
 	return manifest.Fail(manifest.KindUsage, "agent", "the client began with %.20q", string(m.Type))
 }
+
+// widen lets sshd put as much into our input as it will, instead of waking us for every two of its packets: that took a third more
+// processor time and a fifth more time. Where the input is no pipe nothing happens.
+func widen(in *os.File) {
+	if c, err := in.SyscallConn(); err == nil {
+		_ = c.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
+	}
+}
+
+// pipeSize is what Linux lets any user have, in bytes.
+const pipeSize = 1 << 20
 
 // ended makes the ordinary end of a stream no error.
 func ended(err error) error {
