@@ -13,9 +13,9 @@ import (
 type history struct {
 	receipts []manifest.Receipt // newest first
 	stories  map[key]*story
-	order    []key          // as the names came up
-	undone   map[string]int // changes of a receipt that rollbacks took back
-	removed  map[string]int // and that were removed
+	order    []key               // as the names came up
+	undone   map[string]int      // changes of a receipt that rollbacks took back
+	removed  map[string][]string // names of a receipt that were removed, and with them what it replaced
 }
 
 // key is an image's name, or a model and its repository.
@@ -57,7 +57,7 @@ func (h *Host) history() (*history, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &history{receipts: receipts, stories: map[key]*story{}, undone: map[string]int{}, removed: map[string]int{}}
+	t := &history{receipts: receipts, stories: map[key]*story{}, undone: map[string]int{}, removed: map[string][]string{}}
 	for _, r := range slices.Backward(receipts) {
 		for _, d := range deedsOf(r) {
 			t.tell(d)
@@ -113,7 +113,7 @@ func (t *history) tell(d deed) {
 	switch d.act {
 	case manifest.ActRemove:
 		for _, p := range s.past {
-			t.removed[p.receipt]++
+			t.removed[p.receipt] = append(t.removed[p.receipt], d.name)
 		}
 		s.past = nil
 	case manifest.ActRollback:
@@ -203,5 +203,5 @@ func (t *history) takenBack(r manifest.Receipt) bool {
 			changed++
 		}
 	}
-	return t.undone[r.ID] > 0 && t.undone[r.ID]+t.removed[r.ID] == changed
+	return t.undone[r.ID] > 0 && t.undone[r.ID]+len(t.removed[r.ID]) == changed
 }

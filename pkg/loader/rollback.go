@@ -27,6 +27,11 @@ func (h *Host) Rollback(ctx context.Context, what manifest.Selection, by Owner, 
 	if err != nil {
 		return j.Receipt, err
 	}
+	if what.Empty() {
+		for _, name := range past.removed[deeds[0].receipt] {
+			j.Receipt.Warnings = append(j.Receipt.Warnings, manifest.Plain(name)+" came with it and was removed since; what that had replaced is not put back")
+		}
+	}
 	for _, d := range deeds {
 		if d.repository != "" {
 			continue

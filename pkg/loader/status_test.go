@@ -257,6 +257,22 @@ func TestNamedTwice(t *testing.T) {
 	}
 }
 
+// What a rollback cannot put back, because it was removed, is said.
+func TestRollbackOfWhatIsLeft(t *testing.T) {
+	s := newSeveral(t)
+	h, p := s.staged()
+	if _, err := h.Apply(t.Context(), p, nil, func() {}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Remove(t.Context(), manifest.Selection{Models: []string{"a"}}, Owner{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	r, err := h.Rollback(t.Context(), manifest.Selection{}, Owner{}, nil)
+	if err != nil || len(r.Models) != 2 || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "a came with it") {
+		t.Errorf("it says %v, and in the receipt %q", err, r.Warnings)
+	}
+}
+
 // Nobody plans a rollback anew by itself, so no caller must take it for that.
 func TestMeanwhile(t *testing.T) {
 	err := meanwhile(movedAway(manifest.Done{Ref: "app:1"}, "sha256:1"))

@@ -43,7 +43,7 @@ func checkRelease(from *Provenance, loaded []Release, o Options) error {
 			Advise("load it all the same with --allow-downgrade; versions like 1.2.3 can be compared")
 	case order < 0:
 		return Fail(KindPolicy, "check version", "%s %s is older than %s, which this host was loaded with last (receipt %s)", name, Plain(p.Version), was, Plain(last.Receipt)).
-			Advise("take the newer bundle; to go back on purpose, clara-push rollback, or --allow-downgrade")
+			Advise("take the newer bundle; to go back on purpose, clara-push rollback, or where that has no way back, load this with --allow-downgrade")
 	}
 	return nil
 }
