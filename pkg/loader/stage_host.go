@@ -34,6 +34,9 @@ const KeepStaged = 7 * 24 * time.Hour
 
 // Sweep removes staged blobs and files of models that no push holds and nobody touched for age.
 func (h *Host) Sweep(ctx context.Context, age time.Duration) (manifest.Swept, error) {
+	if err := h.clearLeftovers(); err != nil {
+		return manifest.Swept{}, stageFailure("sweep", err)
+	}
 	swept, err := h.stage.Sweep(ctx, age)
 	if err != nil || h.models.usable() != nil {
 		return swept, err
