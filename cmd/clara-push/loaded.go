@@ -45,19 +45,23 @@ func release(p *manifest.Provenance) string {
 
 // loadPlanLines says what a load would do.
 func loadPlanLines(host string, p pushed) []string {
+	verb := "send"
+	if p.here {
+		verb = "read"
+	}
 	var lines []string
 	if from := fromLine(p.Plan.Provenance); from != "" {
 		lines = append(lines, from)
 	}
 	for _, i := range p.Plan.Images {
-		lines = append(lines, i.Image.Ref+" → "+host, entry("action", planned(i)))
+		lines = append(lines, i.Image.Ref+" → "+host, entry("action", planned(i, verb)))
 	}
 	for _, m := range p.Plan.Models {
 		lines = append(lines, m.Model.Name+" → "+host, entry("step", stepText(m.Place, m.Entry, m.Gone)))
 	}
 	if !p.Plan.Nothing() {
 		s := p.Plan.Sizes
-		lines = append(lines, entry(map[bool]string{true: "to read", false: "to send"}[p.here], manifest.FormatBytes(s.Send)), entry("spared", manifest.FormatBytes(s.Present)))
+		lines = append(lines, entry("to "+verb, manifest.FormatBytes(s.Send)), entry("spared", manifest.FormatBytes(s.Present)))
 		if len(p.Plan.Images) > 0 {
 			lines = append(lines, entry("engine", "needs "+manifest.FormatBytes(s.Engine)+", "+room(p.Inventory.Data)))
 		}
@@ -65,7 +69,7 @@ func loadPlanLines(host string, p pushed) []string {
 			lines = append(lines, entry("models", "need "+manifest.FormatBytes(s.Models)+", "+room(repo.Stage)))
 		}
 	}
-	return append(lines, "dry run: nothing was loaded or changed")
+	return append(lines, "dry run: nothing of this was loaded or changed")
 }
 
 // loadedLines says what a load did.

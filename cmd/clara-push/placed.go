@@ -47,7 +47,7 @@ func modelPlanLines(host string, p pushed) []string {
 		}
 		lines = append(lines, entry("stage", "needs "+manifest.FormatBytes(s.Models)+", "+room(repo.Stage)))
 	}
-	return append(lines, "dry run: no file was sent or changed")
+	return append(lines, "dry run: nothing of this was sent or changed")
 }
 
 func modelBytes(p pushed) string {

@@ -14,23 +14,23 @@ func planLines(host string, p pushed) []string {
 		if i.Image.Origin != "" {
 			lines = append(lines, entry("from", i.Image.Origin))
 		}
-		lines = append(lines, entry("action", planned(i)))
+		lines = append(lines, entry("action", planned(i, "send")))
 	}
 	if !p.Plan.Nothing() {
 		lines = append(lines, sizeLines(p.Plan.Sizes, p.Inventory)...)
 	}
-	return append(lines, "dry run: no image was sent or changed")
+	return append(lines, "dry run: nothing of this was sent or changed")
 }
 
-func planned(i manifest.ImagePlan) string {
+func planned(i manifest.ImagePlan, verb string) string {
 	switch i.Action {
 	case manifest.ActionNothing:
 		return "nothing, the host has this image already"
 	case manifest.ActionTag:
-		return "name only, the host has this image under another name"
+		return "name only, the host has this image already"
 	}
 	there := present(i)
-	return fmt.Sprintf("load, %d of %s to send, %d there already", len(i.Image.Layers)-there, count(len(i.Image.Layers), "layer"), there)
+	return fmt.Sprintf("load, %d of %s to %s, %d there already", len(i.Image.Layers)-there, count(len(i.Image.Layers), "layer"), verb, there)
 }
 
 func sizeLines(s manifest.Sizes, inv manifest.Inventory) []string {

@@ -60,7 +60,7 @@ func imageLine(host string, i manifest.ImagePlan) string {
 	case manifest.ActionNothing:
 		return line + "nothing to do, the host has this image already"
 	case manifest.ActionTag:
-		return line + "named, the host had this image under another name"
+		return line + "named, the host had this image already"
 	}
 	return line + "loaded" + layersThere(i)
 }

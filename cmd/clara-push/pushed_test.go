@@ -53,7 +53,7 @@ func TestDoneLines(t *testing.T) {
 		{"nothing", aPush(anImage("app:1", manifest.ActionNothing, 3)),
 			[]string{"app:1 → gpu01: nothing to do, the host has this image already"}},
 		{"name only", aPush(anImage("app:1", manifest.ActionTag, 3)),
-			[]string{"app:1 → gpu01: named, the host had this image under another name"}},
+			[]string{"app:1 → gpu01: named, the host had this image already"}},
 		{"resumed", resumed,
 			[]string{"app:1 → gpu01: done in 1.8 s, 20.4 kB sent, 600 MB had been sent before"}},
 		{"two", aPush(anImage("app:1", manifest.ActionLoad, 2), anImage("other:2", manifest.ActionNothing, 3)), []string{
@@ -105,7 +105,7 @@ func TestPlanLines(t *testing.T) {
 		"  not known    1 size: the local engine tells them only while it saves the image; estimated above",
 		"  stage        needs 52.1 kB, 12.0 GB free in /var/lib/clara-push",
 		"  engine       needs 104 kB, free space not known in /var/lib/docker",
-		"dry run: no image was sent or changed",
+		"dry run: nothing of this was sent or changed",
 	}
 	if got := planLines("gpu01", p); !slices.Equal(got, want) {
 		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -109,7 +109,7 @@ func (h *Host) unchanged(d deed, f former, had bool, was []manifest.File) error 
 	if len(changed) == 0 {
 		changed = []string{path.Join(d.name, f.Entry)}
 	}
-	return manifest.Fail(manifest.KindDrift, "roll back model "+d.name, "somebody else has changed what was placed (%s), and a rollback would throw that away",
+	return manifest.Fail(manifest.KindDrift, "roll back model "+d.name, "it is not what was placed any more (%s), and a rollback would throw that away",
 		some(changed)).Advise("go back all the same with --force")
 }
 

@@ -95,7 +95,7 @@ func (h *Host) imageAway(ctx context.Context, d deed, force bool) (imageFlip, er
 		return imageFlip{}, notOurs("remove " + d.name)
 	}
 	if placed := d.placed.ID; now != "" && now != placed && !force {
-		return imageFlip{}, manifest.Fail(manifest.KindDrift, "remove "+d.name, "somebody else has moved the name: it points at %s, placed was %s", now, placed).
+		return imageFlip{}, manifest.Fail(manifest.KindDrift, "remove "+d.name, "the name was moved since: it points at %s, placed was %s", now, placed).
 			Advise("docker rmi %s removes that; or remove it all the same with --force", d.name)
 	}
 	return imageFlip{Done: manifest.Done{
@@ -151,7 +151,7 @@ func (h *Host) removable(d deed, live manifest.HostModel, force bool) error {
 	case d.foreign:
 		return notOurs(step)
 	case d.placedTree != "" && d.placedTree != treeOf(live):
-		return manifest.Fail(manifest.KindDrift, step, "somebody else has changed it since it was placed (%s)", some(h.changes(d.placedTree, live))).
+		return manifest.Fail(manifest.KindDrift, step, "it is not what was placed any more (%s)", some(h.changes(d.placedTree, live))).
 			Advise("save what you need of it, then remove it with --force")
 	case len(d.model.Kept) > 0:
 		return manifest.Fail(manifest.KindDrift, step, "version %s was there before clara-push placed the model", strings.Join(d.model.Kept, ", ")).

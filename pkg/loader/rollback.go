@@ -175,7 +175,7 @@ func (h *Host) imageBack(ctx context.Context, d deed, force bool, ev manifest.Ev
 	}
 	placed, former := d.image.After, d.image.Before
 	if now != placed.ID && now != former.ID && !force {
-		return imageFlip{}, manifest.Fail(manifest.KindDrift, step, "somebody else has moved the name: it points at %s, placed was %s", orNothing(now), placed.ID).
+		return imageFlip{}, manifest.Fail(manifest.KindDrift, step, "the name was moved since: it points at %s, placed was %s", orNothing(now), placed.ID).
 			Advise("docker tag %s %s makes it as it was placed; or go back all the same with --force", placed.ID, d.name)
 	}
 	f := imageFlip{Keep: untouched, Done: manifest.Done{

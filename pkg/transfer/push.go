@@ -44,22 +44,32 @@ func Push(ctx context.Context, src Source, dst Target, o Options) (Result, error
 	r, err := p.untilDone(ctx)
 	r.Took = time.Since(began)
 	if err != nil && ctx.Err() != nil {
-		err = stopped(ctx, err)
+		err = stopped(ctx, err, isHere(dst))
 	}
 	return r, err
 }
 
+// isHere reports whether dst is this machine: nothing is sent there, and no image is staged.
+func isHere(dst Target) bool {
+	_, here := dst.(*Local)
+	return here
+}
+
 // stopped says that it was the caller who ended the push, unless the host may be past its commit point.
-func stopped(ctx context.Context, err error) error {
+func stopped(ctx context.Context, err error, here bool) error {
+	again := "run the same command again: what has arrived is kept"
+	if here {
+		again = "run the same command again"
+	}
 	switch {
 	case manifest.KindOf(err) == manifest.KindUnknown:
 		return err
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return manifest.Fail(manifest.KindConnect, "push", "not finished within the time given").
-			Advise("run the same command again: what has arrived is kept; or raise --timeout")
+			Advise("%s; or raise --timeout", again)
 	}
 	return manifest.Fail(manifest.KindInterrupted, "push", "interrupted; the host is unchanged").
-		Advise("run the same command again: what has arrived is kept")
+		Advise("%s", again)
 }
 
 type push struct {
@@ -129,7 +139,7 @@ func (p *push) apply(ctx context.Context, r Result) (Result, error) {
 	switch {
 	case !plan.Nothing():
 		p.applied = &plan
-		p.options.Events.Say(manifest.StepPlan, "", describe(plan))
+		p.options.Events.Say(manifest.StepPlan, "", describe(plan, isHere(p.dst)))
 	case p.applied != nil:
 		r.Plan = *p.applied
 	case !leftovers(r.Inventory) && !unheard(plan.Provenance, r.Inventory.Releases):
@@ -199,9 +209,12 @@ func unheard(from *manifest.Provenance, loaded []manifest.Release) bool {
 	})
 }
 
-func describe(p manifest.Plan) string {
-	s := p.Sizes
-	text := fmt.Sprintf("%s to send, %s there already", manifest.FormatBytes(s.Send), manifest.FormatBytes(s.Present))
+func describe(p manifest.Plan, here bool) string {
+	s, verb := p.Sizes, "send"
+	if here {
+		verb = "read"
+	}
+	text := fmt.Sprintf("%s to %s, %s there already", manifest.FormatBytes(s.Send), verb, manifest.FormatBytes(s.Present))
 	if s.Staged > 0 {
 		text += fmt.Sprintf(", %s sent before", manifest.FormatBytes(s.Staged))
 	}
