@@ -44,25 +44,31 @@ type refusal struct{ error }
 // inBundle says which bundle a failure is about. What package manifest says of a model's names is, here, a bundle that nobody
 // should have made. Nil stays nil.
 func inBundle(err error, path string) error {
-	var f *manifest.Failure
 	var no refusal
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &no):
 		return no.error
-	case errors.As(err, &f):
-	case errors.Is(err, fs.ErrPermission):
-		f = manifest.Fail(manifest.KindPermission, "", "%w", err)
-	case errors.Is(err, fs.ErrNotExist):
-		f = manifest.Fail(manifest.KindNotFound, "", "%w", err)
-	default:
-		f = unreadable(err)
 	}
-	g := *f
+	g := *asFailure(err)
 	g.Step = stepRead + " " + path
 	if g.Kind == manifest.KindModel || g.Kind == manifest.KindMalformed && g.Hint == "" {
 		g.Kind, g.Hint = manifest.KindMalformed, malformed("").Hint
 	}
 	return &g
+}
+
+// asFailure makes a failure of what the system said.
+func asFailure(err error) *manifest.Failure {
+	var f *manifest.Failure
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, fs.ErrPermission):
+		return manifest.Fail(manifest.KindPermission, "", "%w", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return manifest.Fail(manifest.KindNotFound, "", "%w", err)
+	}
+	return unreadable(err)
 }

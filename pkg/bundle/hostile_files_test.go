@@ -4,6 +4,7 @@ package bundle
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -172,7 +173,8 @@ func TestHostileParts(t *testing.T) {
 		"empty":             {part(2, cut(0)), integrityKind, "release.tar.002 has 0 bytes"},
 		"a link":            {part(2, linked), malformedKind, "release.tar.002 is not a regular file"},
 		"a fifo":            {part(2, fifo), malformedKind, "release.tar.002 is not a regular file"},
-		"header is damaged": {part(1, flip(3)), integrityKind, "byte 0 of release.tar.001"},
+		"header is damaged": {part(1, flip(3)), integrityKind, "the part release.tar.001 is not as release.tar.parts.json says"},
+		"magic is damaged":  {part(1, flip(258)), integrityKind, "the part release.tar.001 is not as release.tar.parts.json says"},
 		"two are exchanged": {func(p string) error { return swap(p+".003", p+".004") }, "any", "release.tar.00"},
 		"list is no JSON":   {list("{", "["), malformedKind, ""},
 		"list has more":     {list(`"size"`, `"x":1,"size"`), malformedKind, "unknown field"},
@@ -200,7 +202,19 @@ func TestHostileParts(t *testing.T) {
 			os.Remove(p + partsSuffix)
 			return os.Remove(fmt.Sprintf("%s.%03d", p, len(whole)/2000+1))
 		}, integrityKind, "it has no end"},
-		"list and another are": {func(p string) error { os.Remove(p + partsSuffix); return os.Remove(p + ".003") }, integrityKind, ""},
+		"list and another are":      {func(p string) error { os.Remove(p + partsSuffix); return os.Remove(p + ".003") }, missing, "parts are missing: release.tar.003"},
+		"list is, another is empty": {func(p string) error { os.Remove(p + partsSuffix); return os.Truncate(p+".003", 0) }, integrityKind, "release.tar.003 has 0 bytes"},
+		"list and first are":        {func(p string) error { os.Remove(p + partsSuffix); return os.Remove(p + ".001") }, missing, "there is release.tar.002, but neither release.tar.001 nor release.tar.parts.json"},
+		"first two are exchanged":   {func(p string) error { return swap(p+".001", p+".002") }, integrityKind, "the parts release.tar.001, release.tar.002 are not as release.tar.parts.json says"},
+		"one is another bundle's": {func(p string) error {
+			other := newDraft()
+			other.image("other:1", noiseOf(9, 9000))
+			return os.WriteFile(p+".002", other.tar(t)[2000:4000], 0o644)
+		}, integrityKind, "the part release.tar.002 is not as release.tar.parts.json says: it is damaged, or of another bundle"},
+		"missing and shorter": {func(p string) error { return errors.Join(os.Remove(p+".001"), os.Truncate(p+".004", 7)) }, missing,
+			fmt.Sprintf("1 of %d parts are missing: release.tar.001; the part release.tar.004 has 7 bytes instead of 2000", len(whole)/2000+1)},
+		"two are shorter": {func(p string) error { return errors.Join(os.Truncate(p+".002", 9), os.Truncate(p+".004", 7)) }, integrityKind,
+			"the part release.tar.002 has 9 bytes instead of 2000; the part release.tar.004 has 7"},
 		"all but the list are": {func(p string) error { return dropParts(p) }, missing, "parts are missing"},
 		"everything is":        {func(p string) error { os.Remove(p + partsSuffix); return dropParts(p) }, missing, "no such file"},
 	} {
@@ -219,6 +233,20 @@ func TestHostileParts(t *testing.T) {
 				refusedPath(t, path, c.kind, c.says)
 			})
 		})
+	}
+}
+
+// TestPartsWithoutList: where nobody can tell what is wrong with parts, the hint says what is missing for that.
+func TestPartsWithoutList(t *testing.T) {
+	whole := draftRelease().tar(t)
+	path := withoutList(t, cutUp(t, whole, 2000))
+	if err := swap(path+".002", path+".003"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), path, OpenOptions{})
+	var f *manifest.Failure
+	if !errors.As(err, &f) || !strings.Contains(f.Hint, "there is no release.tar.parts.json") {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -260,11 +288,24 @@ func TestOpenPath(t *testing.T) {
 	beside := filepath.Join(t.TempDir(), "release")
 	saveFile(t, beside+".001", whole)
 	saveFile(t, beside, bytes.Repeat([]byte("x"), 5000))
+	alone := filepath.Join(t.TempDir(), "release.tar")
+	saveFile(t, alone, whole)
+	saveFile(t, filepath.Join(filepath.Dir(alone), "README"), []byte("x"))
+	headless := cutUp(t, whole, 2000)
+	if err := errors.Join(os.Remove(headless+".001"), os.Remove(headless+partsSuffix)); err != nil {
+		t.Fatal(err)
+	}
+	const noFirst = "neither release.tar.001 nor release.tar.parts.json"
 	for name, c := range map[string]struct {
 		path string
 		kind manifest.Kind
 		says string
 	}{
+		"a folder around a tar":        {filepath.Dir(alone), manifest.KindUsage, "release.tar in it may be one"},
+		"parts without the first":      {headless, manifest.KindNotFound, noFirst},
+		"a part without the first":     {headless + ".003", manifest.KindNotFound, "there is release.tar.003, but " + noFirst},
+		"a folder without a first one": {filepath.Dir(headless), manifest.KindNotFound, noFirst},
+
 		"nothing":              {filepath.Join(dir, "none"), manifest.KindNotFound, "no such file"},
 		"no list":              {filepath.Join(dir, "none.parts.json"), manifest.KindNotFound, "no such file"},
 		"no name":              {"", manifest.KindNotFound, ""},

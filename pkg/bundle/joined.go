@@ -3,6 +3,7 @@ package bundle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 // joined is parts read as the one file that they were cut from.
 type joined struct {
+	file   string // what they were cut from
 	files  []*os.File
 	parts  []part
 	starts []int64 // the offset of each part, and behind the last one the size of all
@@ -48,6 +50,7 @@ func openParts(ctx context.Context, path string) (container, Form, error) {
 		err = belong(in, list)
 	}
 	if err != nil {
+		err = j.accuse(ctx, err)
 		j.Close()
 		return nil, "", err
 	}
@@ -63,35 +66,47 @@ func belong(in container, list partsDocument) error {
 	return err
 }
 
-// join opens every part. It fails with KindNotFound when some are missing, with KindIntegrity when one has another size than
-// the list says, and names them.
+// join opens every part. It names all that are missing or have another size than the list says, and fails with KindNotFound
+// when one is missing, else with KindIntegrity.
 func join(root *os.Root, list partsDocument) (*joined, error) {
-	j := &joined{parts: list.Parts, starts: []int64{0}, good: map[int]bool{}}
-	var missing []string
+	j := &joined{file: list.file, parts: list.Parts, starts: []int64{0}, good: map[int]bool{}}
+	var missing, unfit []string
 	for _, p := range list.Parts {
 		f, err := (&folder{root: root}).open(p.Name)
-		if errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			missing = append(missing, p.Name)
 			continue
-		}
-		if err == nil && f.Size() != p.Size {
-			f.Close()
-			err = cut("the part %s has %d bytes instead of %d", p.Name, f.Size(), p.Size)
-		}
-		if err != nil {
+		case err != nil:
 			j.Close()
 			return nil, err
+		case p.Size == 0: // of those without a list
+			unfit = append(unfit, "the part "+p.Name+" has 0 bytes")
+		case f.Size() != p.Size:
+			unfit = append(unfit, fmt.Sprintf("the part %s has %d bytes instead of %d", p.Name, f.Size(), p.Size))
 		}
 		advise(f.File)
 		j.files = append(j.files, f.File)
 		j.starts = append(j.starts, j.Size()+p.Size)
 	}
-	if len(missing) > 0 {
+	if err := incomplete(list, missing, unfit); err != nil {
 		j.Close()
-		return nil, manifest.Fail(manifest.KindNotFound, stepRead, "%d of %d parts are missing: %s", len(missing), len(list.Parts), strings.Join(missing, ", ")).
-			Advise("copy all parts into one folder")
+		return nil, err
 	}
 	return j, nil
+}
+
+// incomplete is the failure of parts of which some are missing or have not the size that they were made with.
+func incomplete(list partsDocument, missing, unfit []string) error {
+	if len(missing) == 0 && len(unfit) == 0 {
+		return nil
+	}
+	if len(missing) == 0 {
+		return cut("%s", strings.Join(unfit, "; "))
+	}
+	what := fmt.Sprintf("%d of %d parts are missing: %s", len(missing), len(list.Parts), strings.Join(missing, ", "))
+	return manifest.Fail(manifest.KindNotFound, stepRead, "%s", strings.Join(append([]string{what}, unfit...), "; ")).
+		Advise("copy all parts into one folder")
 }
 
 // Size is how many bytes all parts have together.
@@ -167,6 +182,37 @@ func (j *joined) check(ctx context.Context, i int) (bool, error) {
 	}
 	j.good[i] = err == nil && got == p.Digest
 	return j.good[i], nil
+}
+
+// accuse finds the parts by whose fault the bundle cannot be read: those that are not as the list says. Without a list it says
+// that nobody can tell. Other failures than of the bundle stay as they are.
+func (j *joined) accuse(ctx context.Context, err error) error {
+	if k := manifest.KindOf(err); k != manifest.KindMalformed && k != manifest.KindIntegrity {
+		return err
+	}
+	if j.parts[0].Digest == "" {
+		f := *asFailure(err)
+		return f.Advise("there is no %s%s, which tells whether a part is damaged, missing at the end, or of another bundle: copy it, and all parts, again", j.file, partsSuffix)
+	}
+	var bad []string
+	for i, p := range j.parts {
+		good, failed := j.check(ctx, i)
+		if failed != nil {
+			return failed
+		}
+		if !good {
+			bad = append(bad, p.Name)
+		}
+	}
+	if len(bad) == 0 {
+		return err
+	}
+	what, how := "the part "+bad[0]+" is not as", "it is damaged, or of another bundle"
+	if len(bad) > 1 {
+		what, how = "the parts "+strings.Join(bad, ", ")+" are not as", "they are damaged, exchanged, or of another bundle"
+	}
+	return damaged("%s %s%s says: %s; that is why %w", what, j.file, partsSuffix, how, asFailure(err).Err).
+		Advise("copy all parts again from where they were made, each under its own name")
 }
 
 // Close closes every part.

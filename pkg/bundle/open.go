@@ -63,10 +63,21 @@ func Open(ctx context.Context, path string, o OpenOptions) (*Bundle, error) {
 	}
 	b, err := read(ctx, in, form, path, o)
 	if err != nil {
+		err = accuse(ctx, in, err)
 		in.Close()
 		return nil, inBundle(err, path)
 	}
 	return b, nil
+}
+
+// accuse names the parts by whose fault a bundle in parts cannot be read.
+func accuse(ctx context.Context, in container, err error) error {
+	if t, ok := in.(*tarFile); ok {
+		if j, ok := t.whole.(*joined); ok {
+			return j.accuse(ctx, err)
+		}
+	}
+	return err
 }
 
 // openContainer decides by what is there.
@@ -96,8 +107,12 @@ func openContainer(ctx context.Context, path string) (container, Form, error) {
 	in, err := indexTar(ctx, &openFile{File: f, size: info.Size()})
 	if err != nil {
 		f.Close()
+		if m := partNumber.FindStringSubmatch(path); m != nil && manifest.KindOf(err) != manifest.KindInterrupted && !isBundleTar(path) {
+			err = headless(filepath.Base(m[1]), filepath.Base(path))
+		}
+		return nil, "", err
 	}
-	return in, FormTar, err
+	return in, FormTar, nil
 }
 
 func hasAny(dir string, names ...string) bool {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -29,6 +30,8 @@ type partsDocument struct {
 	Size  int64           `json:"size"`  // bytes of all parts
 	Index manifest.Digest `json:"index"` // of the bundle's index.json
 	Parts []part          `json:"parts"` // in order
+
+	file string // what was cut, without a folder
 }
 
 type part struct {
@@ -115,6 +118,9 @@ func findParts(path string) (dir, file string, err error) {
 		whole = m[1]
 	}
 	if !areParts(whole) {
+		if later := laterPart(whole); later != "" {
+			return "", "", headless(filepath.Base(whole), later)
+		}
 		return "", "", manifest.Fail(manifest.KindNotFound, stepRead, "there is no such file").
 			Advise("a bundle is a file, a folder, or parts: FILE.001 and so on with FILE%s", partsSuffix)
 	}
@@ -140,12 +146,60 @@ func onlyParts(dir string) (string, error) {
 	}
 	switch len(files) {
 	case 0:
-		return "", malformed("the folder holds no bundle: neither %s nor parts", indexFile)
+		return "", noBundle(dir, entries)
 	case 1:
 		return files[0], nil
 	}
 	return "", manifest.Fail(manifest.KindUsage, stepRead, "the folder holds the parts of %d bundles", len(files)).
 		Advise("name the one that is meant, such as %s", filepath.Join(dir, files[0]+partsSuffix))
+}
+
+// noBundle is the failure of a folder in which there is neither a layout nor the first part or the list of parts. It says
+// which file in it may have been meant.
+func noBundle(dir string, entries []fs.DirEntry) error {
+	for _, e := range entries {
+		if e.Type().IsRegular() && isBundleTar(filepath.Join(dir, e.Name())) {
+			return manifest.Fail(manifest.KindUsage, stepRead, "the folder is no bundle, but %s in it may be one", manifest.Plain(e.Name())).
+				Advise("name the file: %s", manifest.Plain(filepath.Join(dir, e.Name())))
+		}
+	}
+	for _, e := range entries {
+		if m := partNumber.FindStringSubmatch(e.Name()); m != nil && isPlainName(e.Name()) {
+			return headless(m[1], e.Name())
+		}
+	}
+	return malformed("the folder holds no bundle: neither %s nor parts", indexFile)
+}
+
+// isBundleTar reports whether a file begins as the tar of a bundle.
+func isBundleTar(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	block := make([]byte, tarBlock)
+	if _, err := io.ReadFull(f, block); err != nil {
+		return false
+	}
+	h, err := parseHeader(block)
+	return err == nil && h.name == layoutFile
+}
+
+// laterPart is the name of a part of file that is there, although the first is not; empty when there is none.
+func laterPart(file string) string {
+	for n := 1; n < maxParts; n++ {
+		if exists(partName(file, n)) {
+			return filepath.Base(partName(file, n))
+		}
+	}
+	return ""
+}
+
+// headless is the failure of parts whose first is missing, and their list with it.
+func headless(file, later string) error {
+	return manifest.Fail(manifest.KindNotFound, stepRead, "there is %s, but neither %s nor %s%s", later, partName(file, 0), file, partsSuffix).
+		Advise("copy all parts into one folder, and %s%s with them", file, partsSuffix)
 }
 
 // listParts reads the list of parts of file. Without one, the parts are those that are there and their digests empty.
@@ -162,18 +216,23 @@ func listParts(root *os.Root, file string) (partsDocument, error) {
 	if err != nil {
 		return partsDocument{}, err
 	}
-	return parseParts(raw)
+	list, err := parseParts(raw)
+	list.file = file
+	return list, err
 }
 
+// countedParts lists the parts that are there. One that is not, though a later one is, is listed too.
 func countedParts(root *os.Root, file string) partsDocument {
-	var l partsDocument
+	l := partsDocument{file: file}
+	last := 0 // how many parts there are up to the last that is there
 	for n := range maxParts {
-		info, err := root.Stat(partName(file, n))
-		if err != nil || info.Size() == 0 {
-			break
+		p := part{Name: partName(file, n)}
+		if info, err := root.Stat(p.Name); err == nil && info.Size() > 0 {
+			last, p.Size = n+1, info.Size()
+			l.Size += p.Size
 		}
-		l.Parts = append(l.Parts, part{Name: info.Name(), Size: info.Size()})
-		l.Size += info.Size()
+		l.Parts = append(l.Parts, p)
 	}
+	l.Parts = l.Parts[:last]
 	return l
 }
