@@ -211,6 +211,21 @@ func refused(t *testing.T, c hostile) {
 	}
 }
 
+// soon fails when f hangs.
+func soon(t *testing.T, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it hangs")
+	}
+}
+
 // tree lists everything below dir.
 func tree(t *testing.T, dir string) []string {
 	var all []string
