@@ -32,7 +32,7 @@ test: install-lab ## everything, against real engines and a real sshd
 fuzz: ## every fuzz target, FUZZTIME=1m each
 	GO="$(GO)" FUZZTIME=$(FUZZTIME) scripts/fuzz.sh ./pkg/... ./cmd/...
 
-bench: install-lab ## measure against docker save | ssh docker load; one table
+bench: install-lab ## measure against docker save | ssh docker load, models against tar, scp and rsync; one table
 	$(GO) run ./integration/bench
 
 soak: install-lab ## the tests at full size: large layers, many kills; hours

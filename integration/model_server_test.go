@@ -42,11 +42,11 @@ func (m *models) serve(t *testing.T, o tritonserver.Options) *tritonserver.Serve
 }
 
 // state writes a model of two files in one state; every file says which.
-func (s *models) state(name, state string, versions ...int) string {
-	s.t.Helper()
-	dir := s.local(name)
+func (m *models) state(name, state string, versions ...int) string {
+	m.t.Helper()
+	dir := m.local(name)
 	if err := os.RemoveAll(dir); err != nil {
-		s.t.Fatal(err)
+		m.t.Fatal(err)
 	}
 	files := map[string]content{"config.pbtxt": text(fmt.Sprintf("name: %q\nplatform: \"tensorflow_graphdef\"\n"+
 		"input [ { name: \"x\" data_type: TYPE_FP32 dims: [ 4 ] } ]\noutput [ { name: \"y\" data_type: TYPE_FP32 dims: [ 4 ] } ]\n# state %s\n", name, state))}
@@ -56,7 +56,7 @@ func (s *models) state(name, state string, versions ...int) string {
 		files[fmt.Sprintf("%d/model.graphdef", v)] = text(fmt.Sprintf("\n%c%s\x22\x02\x08\x00", len(node), node))
 		files[fmt.Sprintf("%d/notes.txt", v)] = text("state " + state + "\n")
 	}
-	return s.files(name, files)
+	return m.files(name, files)
 }
 
 // oneState fails when the files of a model tell of different states.

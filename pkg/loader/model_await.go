@@ -4,7 +4,6 @@ package loader
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"io"
 	"os"
@@ -48,33 +47,32 @@ func (s *fileStage) until(ctx context.Context, done func() bool) error {
 	}
 }
 
-// follow hashes a large file chunk by chunk behind those who write it.
+// follow sees that a large file is hashed chunk by chunk: those that come in their order by whoever writes them, others here.
 func (s *fileStage) follow(ctx context.Context, d manifest.Descriptor) error {
 	f, err := s.open(d.Digest, true)
 	if err != nil {
 		return fileFailure("stage", err)
 	}
-	h := sha256.New()
 	buf := make([]byte, copyBuffer)
 	for i := range manifest.Chunks(d.Size) {
-		if err := s.until(ctx, func() bool { return f.has(i) }); err != nil {
+		mine := false
+		err := s.until(ctx, func() bool {
+			mine = f.claim(i)
+			return mine || f.isHashed(i)
+		})
+		if err == nil && mine {
+			err = f.hashChunk(i, manifest.ChunkLen(d.Size, i), buf)
+		}
+		if err != nil {
 			return err
 		}
-		part := io.NewSectionReader(f.file, int64(i)*manifest.ChunkSize, manifest.ChunkLen(d.Size, i))
-		n, err := io.CopyBuffer(onlyWriter{h}, part, buf)
-		if err != nil {
-			return fileFailure("stage", err)
-		}
-		if n < part.Size() {
-			break // shorter than its list says: the digest will differ
-		}
-		startWriting(f.file, int64(i)*manifest.ChunkSize, n)
+		startWriting(f.file, int64(i)*manifest.ChunkSize, manifest.ChunkLen(d.Size, i))
 	}
 	info, err := f.file.Stat()
 	if err != nil {
 		return fileFailure("stage", err)
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != d.Digest.Encoded() || info.Size() != d.Size {
+	if got := hex.EncodeToString(f.hash.Sum(nil)); got != d.Digest.Encoded() || info.Size() != d.Size {
 		return s.damaged(d, f, got)
 	}
 	return nil
@@ -89,10 +87,39 @@ func startWriting(f *os.File, from, n int64) {
 // onlyWriter hides every other method.
 type onlyWriter struct{ io.Writer }
 
-func (f *largeFile) has(index int) bool {
+// claim reports whether the caller is to hash chunk index: it is there, it is the next one, and nobody is at it. Then release
+// must follow.
+func (f *largeFile) claim(index int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.have[index]
+	if f.busy || f.hashed != index || !f.have[index] {
+		return false
+	}
+	f.busy = true
+	return true
+}
+
+func (f *largeFile) release() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy, f.hashed = false, f.hashed+1
+}
+
+// isHashed reports whether chunk index is in the hash.
+func (f *largeFile) isHashed(index int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return index < f.hashed
+}
+
+// hashChunk hashes a chunk that was claimed, out of the file. One that is shorter than it should be makes the digest differ.
+func (f *largeFile) hashChunk(index int, size int64, buf []byte) error {
+	defer f.release()
+	part := io.NewSectionReader(f.file, int64(index)*manifest.ChunkSize, size)
+	if _, err := io.CopyBuffer(onlyWriter{f.hash}, part, buf); err != nil {
+		return fileFailure("stage", err)
+	}
+	return nil
 }
 
 // damaged removes a file that is not what its digest says.

@@ -3,8 +3,10 @@
 package loader
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -42,9 +44,12 @@ type largeFile struct {
 	file *os.File
 	list *os.File
 
-	mu    sync.Mutex
-	have  map[int]bool
-	older bool // some of it came to another process, which may have died with its machine
+	mu     sync.Mutex
+	have   map[int]bool
+	older  bool // some of it came to another process, which may have died with its machine
+	hash   hash.Hash
+	hashed int  // how many chunks are in hash, from the first one on
+	busy   bool // somebody hashes the next one
 }
 
 func openFileStage(dir string) (*fileStage, error) {
@@ -178,7 +183,7 @@ func openLarge(path string, create bool) (*largeFile, error) {
 		list.Close()
 		return nil, err
 	}
-	f := &largeFile{path: path, file: file, list: list, have: map[int]bool{}}
+	f := &largeFile{path: path, file: file, list: list, have: map[int]bool{}, hash: sha256.New()}
 	for _, i := range readList(list) {
 		f.have[i], f.older = true, true
 	}
@@ -207,6 +212,17 @@ func (f *largeFile) write(index int, raw []byte) error {
 	if _, err := f.file.WriteAt(raw, int64(index)*manifest.ChunkSize); err != nil {
 		return err
 	}
+	if err := f.note(index); err != nil {
+		return err
+	}
+	if f.claim(index) { // while it is at hand
+		f.hash.Write(raw)
+		f.release()
+	}
+	return nil
+}
+
+func (f *largeFile) note(index int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.have[index] {

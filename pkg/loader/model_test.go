@@ -287,6 +287,42 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// Chunks may come in any order, twice, and before or after anybody waits for them.
+func TestChunkOrder(t *testing.T) {
+	tr := tree{"1/big.bin": large}
+	d := descriptorOf(large)
+	for _, order := range [][]int{{0, 1, 2, 3, 4, 5}, {5, 4, 3, 2, 1, 0}, {1, 0, 0, 3, 2, 2, 5, 5, 4}} {
+		for early := range len(order) + 1 { // so many come before the apply begins
+			p := newPlacer(t)
+			h := p.open()
+			pl, err := plan(h, manifest.Options{}, nil, tr.model("m"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			put := func(chunks []int) {
+				for _, i := range chunks {
+					from := int64(i) * manifest.ChunkSize
+					if err := h.PutFile(d.Digest, rawChunk(i, []byte(large[from:from+manifest.ChunkLen(d.Size, i)]))); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			put(order[:early])
+			pl.Files = nil // carryOut sends nothing
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				put(order[early:])
+			}()
+			if _, err := carryOut(h, pl, nil); err != nil {
+				t.Fatalf("%v, %d early: %v", order, early, err)
+			}
+			<-sent
+			p.holds("m", tr)
+		}
+	}
+}
+
 // A sweep takes what nobody has to do with, and nothing else.
 func TestSweepFiles(t *testing.T) {
 	p := newPlacer(t)
