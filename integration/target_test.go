@@ -245,7 +245,12 @@ func TestTargetFailsUnchanged(t *testing.T) {
 			s.opened = failing(blob, func() error { return manifest.Fail(manifest.KindIntegrity, "read", "%w", gone) })
 		}},
 		{"interrupted", manifest.KindInterrupted, func(s *shelf, blob manifest.Digest, cancel func()) {
-			s.opened = failing(blob, func() error { cancel(); time.Sleep(50 * time.Millisecond); return nil })
+			s.opened = failing(blob, func() error {
+				time.Sleep(300 * time.Millisecond) // everything that was sent before has landed
+				cancel()
+				time.Sleep(50 * time.Millisecond)
+				return nil
+			})
 		}},
 	}
 	eachTarget(t, func(t *testing.T, p *place) {

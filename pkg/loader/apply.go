@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/clara-push/clara-push/pkg/engine"
@@ -14,8 +15,9 @@ import (
 
 // Apply carries the plan out. First every image is loaded without a name, or found, and proven, and every model is built
 // beside its repository; only then are names moved and models placed, so that a failure before leaves all as it was. commit
-// is called once, when the last byte of the last archive is about to be handed to the engine: from then on ctx should not be
-// cancelled any more, because the engine will finish what it has.
+// is called once, when nothing more is needed of the feed and the stage: when the last byte of the last archive is about to be
+// handed to the engine, which will finish what it has; with models that are built, right before the first change. From then on
+// ctx should not be cancelled any more.
 //
 // What is killed between the first and the last change is completed by the next Open or Lock. The receipt is written to the
 // state folder when at least one name was dealt with, also beside an error. Failures:
@@ -92,14 +94,15 @@ func (a *applying) explain(err error) error {
 	return err
 }
 
-// lastLoad reports whether no image after number n is loaded.
-func (a *applying) lastLoad(n int) bool {
+// lastArrival reports whether nothing more must arrive once image number n has: no image after it is loaded, and no model is
+// built, whose files may come later.
+func (a *applying) lastArrival(n int) bool {
 	for _, ip := range a.plan.Images[n+1:] {
 		if ip.Action == manifest.ActionLoad {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(a.plan.Models, func(m manifest.ModelPlan) bool { return m.Place != manifest.PlaceNothing })
 }
 
 // load streams one image's thin archive into the engine while its blobs arrive, and proves what came of it.

@@ -137,7 +137,7 @@ func (l *loading) finish(ctx context.Context, a *thinArchive) error {
 		return err
 	}
 	l.before = now != ""
-	if l.lastLoad(l.number) {
+	if l.lastArrival(l.number) {
 		l.commit()
 	}
 	paths := make([]manifest.Digest, len(l.plan.Layers))
