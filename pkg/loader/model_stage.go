@@ -209,6 +209,9 @@ func readList(r io.Reader) []int {
 }
 
 func (f *largeFile) write(index int, raw []byte) error {
+	if f.has(index) {
+		return nil // sent twice; what may be hashed already stays as it is
+	}
 	if _, err := f.file.WriteAt(raw, int64(index)*manifest.ChunkSize); err != nil {
 		return err
 	}
@@ -220,6 +223,12 @@ func (f *largeFile) write(index int, raw []byte) error {
 		f.release()
 	}
 	return nil
+}
+
+func (f *largeFile) has(index int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.have[index]
 }
 
 func (f *largeFile) note(index int) error {
