@@ -75,7 +75,7 @@ func exchange(conn net.Conn, req *http.Request, src *source) (string, error) {
 			conn.Close()
 			src.close()
 		}
-		<-wrote
+		_ = <-wrote
 		if a.err == nil && src.err != nil {
 			return "", src.err
 		}
