@@ -184,10 +184,28 @@ func (c *killing) awaitJournal(ended chan error) {
 	}
 }
 
+// awaitNames waits until the engine has carried out what a killed process asked it to: a containerd store takes a name away
+// before it gives it anew, and goes on when whoever asked is gone.
+func (c *killing) awaitNames() {
+	for _, ref := range []string{"one:1", "two:1"} {
+		for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+			id, err := c.api.ID(c.t.Context(), ref)
+			must(c.t, err)
+			if id != "" {
+				break
+			}
+			if time.Since(began) > 10*time.Second {
+				c.t.Fatalf("%s names nothing any more", ref)
+			}
+		}
+	}
+}
+
 func (c *killing) strike(when string, after time.Duration) {
 	c.t.Helper()
 	docker(c.t, c.engine, "image", "prune", "-f") // else the images would only be named
 	c.load(1, when, after)
+	c.awaitNames()
 	died := c.bearing(c.shelves[0], c.shelves[1])
 	c.seen[died]++
 	if died != "000" && died != "100" && died != "110" && died != "111" {

@@ -123,3 +123,18 @@ func TestJournalLeavesWhatWasMoved(t *testing.T) {
 		}
 	})
 }
+
+// A containerd store takes a name away before it gives it anew. An engine that dies in between leaves none.
+func TestJournalGivesANameThatTheEngineLost(t *testing.T) {
+	crashes(t, func(t *testing.T, p *place, n int, old, new *shelf, _ string) {
+		docker(t, p.engine, "tag", "two:1", "dangling:1") // as the engine keeps an image that has no name any more
+		docker(t, p.engine, "rmi", "two:1")
+		s := p.drifts(",,")
+		if got := p.bearing(old, new); got != "111" {
+			t.Errorf("after the next start they are %s", got)
+		}
+		if text := strings.Join(s.Warnings, " "); !strings.Contains(text, "completed by the next start") || strings.Contains(text, "in the middle") {
+			t.Errorf("it says: %s", text)
+		}
+	})
+}

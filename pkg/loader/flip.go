@@ -80,7 +80,7 @@ func (h *Host) flip(ctx context.Context, j *journal, r *manifest.Receipt, ev man
 	return nil
 }
 
-// flipImage moves one name, if it still points at what it did, and keeps the former image reachable first.
+// flipImage moves one name, if it still points at what it did.
 func (h *Host) flipImage(ctx context.Context, f imageFlip, r *manifest.Receipt, ev manifest.Events) error {
 	d := f.Done
 	if !d.Changed() {
@@ -97,6 +97,12 @@ func (h *Host) flipImage(ctx context.Context, f imageFlip, r *manifest.Receipt, 
 	if now != d.Before.ID {
 		return movedAway(d, now)
 	}
+	return h.makeFlip(ctx, f, r, ev)
+}
+
+// makeFlip moves one name, whatever bears it, and keeps the former image reachable first.
+func (h *Host) makeFlip(ctx context.Context, f imageFlip, r *manifest.Receipt, ev manifest.Events) (err error) {
+	d := f.Done
 	if d.Before.ID != "" {
 		if d.Stale, err = h.running(ctx, d.Before.ID); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
@@ -136,26 +137,47 @@ func (h *Host) reachAll(j *journal) (m *models, unlock func(), err error) {
 	return m, l.Release, nil
 }
 
-// completeImage moves one name, if that was not done yet and it still points where it did.
+// completeImage moves one name, if that was not done yet and it still points where it did, or nowhere: a containerd store
+// takes a name away before it gives it anew, and the engine may have died in between.
 func (h *Host) completeImage(ctx context.Context, f imageFlip, r *manifest.Receipt) error {
 	d := f.Done
-	now, err := h.engine.ID(ctx, d.Ref)
+	now, err := h.settledID(ctx, d)
 	if err != nil {
 		return err
 	}
-	if now == d.After.ID { // only its tidying up may be left
+	if now == d.After.ID || !d.Changed() { // only its tidying up may be left
 		r.Images = append(r.Images, d)
 		if d.Changed() || d.Action == manifest.ActionRemove {
 			h.clearKeepers(ctx, f, d, r)
 		}
 		return nil
 	}
-	if now == d.Before.ID && d.After.ID != "" {
+	if now != d.Before.ID && now != "" {
+		return movedAway(d, now)
+	}
+	if d.After.ID != "" {
 		if _, err := h.prove(ctx, d.After.ID, f.Want, nil); err != nil {
 			return err
 		}
 	}
-	return h.flipImage(ctx, f, r, nil)
+	return h.makeFlip(ctx, f, r, nil)
+}
+
+// A name that a living engine has taken away, to give it anew, is back after some milliseconds.
+const (
+	nameless  = 2 * time.Second
+	lookAgain = 20 * time.Millisecond
+)
+
+// settledID says which image bears d's name, once the engine has carried out what a process that died asked it to. It is empty
+// when none does for longer than that takes.
+func (h *Host) settledID(ctx context.Context, d manifest.Done) (string, error) {
+	for began := time.Now(); ; time.Sleep(lookAgain) {
+		id, err := h.engine.ID(ctx, d.Ref)
+		if err != nil || id != "" || d.Before.ID == "" || d.After.ID == "" || time.Since(began) > nameless {
+			return id, err
+		}
+	}
 }
 
 // completeModels makes the steps of the repository's journal, and says of each model whether it is what it was to be.
