@@ -5,8 +5,10 @@ package integration
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"slices"
 	"testing"
 
@@ -39,7 +41,11 @@ func (l *landing) loadBroken(t *testing.T, img *handmade, without ...manifest.Di
 	must(t, err)
 	file("index.json", raw)
 	must(t, w.Close())
-	if _, err := l.api.Load(t.Context(), &b); manifest.KindOf(err) != manifest.KindStale {
+	write := func(_ context.Context, w io.Writer) error {
+		_, err := b.WriteTo(w)
+		return err
+	}
+	if _, err := l.api.Load(t.Context(), write); manifest.KindOf(err) != manifest.KindStale {
 		t.Fatalf("the engine took an image without a layer: %v", err)
 	}
 }

@@ -19,9 +19,13 @@ type Memory struct {
 	peaks  []int64
 }
 
-// sampleEvery is short against any push worth measuring, and the marks only grow, so little is missed. What wait4 tells of an
-// ended process (ru_maxrss) is of no use: Linux counts in it the memory of the process that started it.
-const sampleEvery = 50 * time.Millisecond
+// Between two samples passes a twentieth of the time so far, within these bounds: looking through all processes takes ten
+// milliseconds of a processor. The marks only grow, so little is missed. What wait4 tells of an ended process (ru_maxrss) is of
+// no use: Linux counts in it the memory of the process that started it.
+const (
+	shortest = 20 * time.Millisecond
+	longest  = 500 * time.Millisecond
+)
 
 // WatchMemory starts to watch. Each group is asked for its process IDs again and again until Stop.
 func WatchMemory(groups ...func() []int) *Memory {
@@ -31,11 +35,10 @@ func WatchMemory(groups ...func() []int) *Memory {
 }
 
 func (m *Memory) watch() {
-	tick := time.NewTicker(sampleEvery)
-	defer tick.Stop()
+	began := time.Now()
 	for {
 		select {
-		case <-tick.C:
+		case <-time.After(min(max(time.Since(began)/20, shortest), longest)):
 		case <-m.stop:
 			return
 		}

@@ -171,7 +171,7 @@ func TestFindTLS(t *testing.T) {
 	}
 	t.Setenv("DOCKER_CERT_PATH", dir)
 	e := find(t, host)
-	if id, err := e.Load(t.Context(), strings.NewReader("archive")); id != "sha256:"+hexA || err != nil {
+	if id, err := e.Load(t.Context(), reading(strings.NewReader("archive"))); id != "sha256:"+hexA || err != nil {
 		t.Errorf("load: %s, %v", id, err)
 	}
 }

@@ -16,27 +16,29 @@ import (
 // lastWords is how long an engine that stopped reading has to say why.
 const lastWords = 15 * time.Second
 
-// piece is how many bytes of an archive are sent at once.
+// piece is how many bytes small writes are gathered into.
 const piece = 256 << 10
 
-// Load sends the archive r, which carries no names, and returns the ID of the image that was loaded; it is empty when the
-// engine did not tell it. No platform is asked for: an engine that is asked for one tells less about what it lacks.
+// Load sends the archive that write writes, which carries no names, and returns the ID of the image that was loaded; it is
+// empty when the engine did not tell it. No platform is asked for: an engine that is asked for one tells less about what it
+// lacks. What write is given goes straight to the engine, so it should come in large pieces; its context ends when nobody
+// reads any more.
 //
 // Nothing of what an engine prints proves that the image is whole: look at it before a name is moved. Failures:
 // KindStale when the engine lacks a layer that r left out (Absent
 // names it by the digest in its path in the archive, when the engine said which), KindIntegrity for a layer
 // that has not the diffID of the configuration, KindSpace, KindEngine for every other complaint and for an answer that
-// names no image. An error of r aborts the request, so that the engine loads nothing, and is returned as it is. When r is
-// an io.Closer it is closed.
-func (e *Engine) Load(ctx context.Context, r io.Reader) (string, error) {
-	src := &source{r: r}
-	defer src.close()
+// names no image. An error of write aborts the request, so that the engine loads nothing, and is returned as it is.
+func (e *Engine) Load(ctx context.Context, write func(context.Context, io.Writer) error) (string, error) {
+	writing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	src := &source{ctx: writing, end: cancel, write: write}
 	conn, err := e.dial(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close(); src.close() })
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	req, err := http.NewRequest(http.MethodPost, e.loadURL(), src)
 	if err != nil {
@@ -73,7 +75,7 @@ func exchange(conn net.Conn, req *http.Request, src *source) (string, error) {
 	case a := <-answered:
 		if a.err != nil {
 			conn.Close()
-			src.close()
+			src.end()
 		}
 		_ = <-wrote
 		if a.err == nil && src.err != nil {
@@ -114,27 +116,40 @@ func (e *Engine) loadURL() string {
 	return "http://docker" + e.base + "/v" + e.about.API + "/images/load?quiet=1"
 }
 
-// source remembers how its reader ended: an error of ours must not be taken for one of the engine.
+// source is the body of the request. It remembers how its writing ended: an error of ours must not be taken for one of the
+// engine.
 type source struct {
-	r   io.Reader
-	err error // other than io.EOF
+	ctx   context.Context // of the writing
+	end   context.CancelFunc
+	write func(context.Context, io.Writer) error
+	err   error // of write, unless the engine's end of the line was why
 }
 
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF {
+// WriteTo is what net/http calls to send the body.
+func (s *source) WriteTo(w io.Writer) (int64, error) {
+	l := &line{w: w}
+	err := s.write(s.ctx, l)
+	if err != nil && l.err == nil {
 		s.err = err
 	}
-	return n, err
+	return l.n, err
 }
 
-// WriteTo spares the 32 KiB pieces, and system calls, that net/http would send a body in.
-func (s *source) WriteTo(w io.Writer) (int64, error) {
-	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{s}, make([]byte, piece))
+// Read makes source a body. There is nothing to read.
+func (s *source) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
+
+// line is the way to the engine. It remembers how that ended.
+type line struct {
+	w   io.Writer
+	n   int64
+	err error
 }
 
-func (s *source) close() {
-	if c, ok := s.r.(io.Closer); ok {
-		c.Close()
+func (l *line) Write(p []byte) (int, error) {
+	n, err := l.w.Write(p)
+	l.n += int64(n)
+	if err != nil {
+		l.err = err
 	}
+	return n, err
 }

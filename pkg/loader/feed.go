@@ -35,21 +35,59 @@ func verify(r io.Reader, d manifest.Descriptor) *verifier {
 
 func (v *verifier) Read(p []byte) (int, error) {
 	n, err := v.r.Read(p)
-	v.hash.Write(p[:n])
-	v.n += int64(n)
+	if e := v.saw(p[:n]); e != nil {
+		return 0, e
+	}
+	if err == io.EOF {
+		err = v.end()
+	}
+	return n, err
+}
+
+// WriteTo spares a copy of every byte when r can write, too.
+func (v *verifier) WriteTo(w io.Writer) (int64, error) {
+	began := v.n
+	_, err := io.CopyBuffer(watched{v, w}, v.r, make([]byte, copyBuffer))
+	if err == nil {
+		if err = v.end(); err == io.EOF {
+			err = nil
+		}
+	}
+	return v.n - began, err
+}
+
+// watched is where a verifier writes to; what is too much does not get there.
+type watched struct {
+	v *verifier
+	w io.Writer
+}
+
+func (w watched) Write(p []byte) (int, error) {
+	if err := w.v.saw(p); err != nil {
+		return 0, err
+	}
+	return w.w.Write(p)
+}
+
+// saw takes note of the next bytes.
+func (v *verifier) saw(p []byte) error {
+	v.hash.Write(p)
+	v.n += int64(len(p))
 	if v.n > v.d.Size {
-		return 0, v.wrong("has more than %d bytes", v.d.Size)
+		return v.wrong("has more than %d bytes", v.d.Size)
 	}
-	if err != io.EOF {
-		return n, err
-	}
+	return nil
+}
+
+// end is io.EOF when what was seen is the blob.
+func (v *verifier) end() error {
 	if v.n < v.d.Size {
-		return n, v.wrong("is cut short: %d of %d bytes", v.n, v.d.Size)
+		return v.wrong("is cut short: %d of %d bytes", v.n, v.d.Size)
 	}
 	if got := digest.NewDigest(digest.SHA256, v.hash); got != v.d.Digest {
-		return n, v.wrong("arrived damaged: its bytes have the digest %s", got)
+		return v.wrong("arrived damaged: its bytes have the digest %s", got)
 	}
-	return n, io.EOF
+	return io.EOF
 }
 
 // damaged is the cause of a failure: a blob that is not what its digest says. What the stage has of it is of no use.

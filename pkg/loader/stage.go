@@ -25,11 +25,12 @@ type Stage struct {
 
 	mu      sync.Mutex
 	held    map[manifest.Digest]*os.File
+	readers map[manifest.Digest]*handed
 	arrived chan struct{} // closed and replaced whenever a chunk arrives
 }
 
 func openStage(dir string) (*Stage, error) {
-	s := &Stage{dir: filepath.Join(dir, "partial"), held: map[manifest.Digest]*os.File{}, arrived: make(chan struct{})}
+	s := &Stage{dir: filepath.Join(dir, "partial"), held: map[manifest.Digest]*os.File{}, readers: map[manifest.Digest]*handed{}, arrived: make(chan struct{})}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, stageFailure("open stage", err)
 	}
@@ -81,22 +82,23 @@ func (s *Stage) hold(d manifest.Digest, create bool) (string, error) {
 }
 
 // Put keeps one chunk of the blob d. It fails with KindIntegrity when the chunk is damaged, KindSpace when the disk is full.
-func (s *Stage) Put(d manifest.Digest, c Chunk) error {
+// The chunk's body is the stage's from then on; what Put returns is a buffer in its place, or nil.
+func (s *Stage) Put(d manifest.Digest, c Chunk) (spare []byte, err error) {
 	if err := c.check(); err != nil {
-		return manifest.Fail(manifest.KindIntegrity, "stage", "blob %s: %w", d, err)
+		return c.Body, manifest.Fail(manifest.KindIntegrity, "stage", "blob %s: %w", d, err)
 	}
 	dir, err := s.hold(d, true)
 	if err != nil {
-		return stageFailure("stage", err)
+		return c.Body, stageFailure("stage", err)
 	}
 	if err := writeChunk(dir, c); err != nil {
-		return stageFailure("stage", err)
+		return c.Body, stageFailure("stage", err)
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	close(s.arrived)
 	s.arrived = make(chan struct{})
-	s.mu.Unlock()
-	return nil
+	return s.readers[d].hand(c), nil
 }
 
 func writeChunk(dir string, c Chunk) error {
@@ -124,7 +126,7 @@ func writeChunk(dir string, c Chunk) error {
 // alone travels again.
 func (s *Stage) Report(digests []manifest.Digest) ([]manifest.Staged, error) {
 	var all []manifest.Staged
-	buf := make([]byte, manifest.ChunkSize+64<<10)
+	buf := make([]byte, maxBody)
 	for _, d := range digests {
 		dir, err := s.hold(d, false)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, errSwept) {

@@ -36,6 +36,9 @@ const (
 	chunkHeader = 24
 )
 
+// maxBody is how many bytes a chunk has at most, encoded.
+const maxBody = int(manifest.ChunkSize) + 64<<10
+
 var codecByte = map[string]byte{CodecRaw: 'r', CodecZstd: 'z'}
 
 // check reports whether c is well formed and its body has the right sum.
@@ -75,7 +78,7 @@ func readChunk(path string, index int, buf []byte) (Chunk, error) {
 		return Chunk{}, err
 	}
 	size := info.Size() - chunkHeader
-	if size < 0 || size > manifest.ChunkSize+64<<10 {
+	if size < 0 || size > int64(maxBody) {
 		return Chunk{}, fmt.Errorf("chunk %d is cut short or too long: %d bytes", index, info.Size())
 	}
 	var head [chunkHeader]byte

@@ -18,8 +18,8 @@ import (
 // Dir is the host's state folder.
 func (h *Host) Dir() string { return h.dir }
 
-// Put keeps one chunk of the blob d in the stage.
-func (h *Host) Put(d manifest.Digest, c Chunk) error { return h.stage.Put(d, c) }
+// Put keeps one chunk of the blob d in the stage, and its body; what it returns is a buffer in its place, or nil.
+func (h *Host) Put(d manifest.Digest, c Chunk) (spare []byte, err error) { return h.stage.Put(d, c) }
 
 // OpenStaged reads a blob from the stage, waiting for chunks that have not arrived.
 func (h *Host) OpenStaged(ctx context.Context, d manifest.Descriptor) (io.ReadCloser, error) {

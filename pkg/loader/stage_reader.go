@@ -16,17 +16,21 @@ import (
 )
 
 // Open reads the blob d, whose size must be known, from its chunks, and waits for those that have not arrived. It keeps
-// two chunks in memory. A damaged chunk is removed and reported as KindStale: it must travel again.
+// some chunks in memory. A damaged chunk is removed and reported as KindStale: it must travel again.
 func (s *Stage) Open(ctx context.Context, d manifest.Descriptor) (io.ReadCloser, error) {
 	dir, err := s.hold(d.Digest, true)
 	if err != nil {
 		return nil, stageFailure("read stage", err)
 	}
+	h := &handed{chunks: map[int]Chunk{}}
+	s.mu.Lock()
+	s.readers[d.Digest] = h
+	s.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	r := &stageReader{ctx: ctx, cancel: cancel, ready: make(chan decoded), free: make(chan []byte, 2)}
 	r.free <- nil
 	r.free <- nil
-	go r.fill(ctx, s, dir, d)
+	go r.fill(ctx, s, dir, d, h)
 	return r, nil
 }
 
@@ -46,8 +50,9 @@ type stageReader struct {
 }
 
 // fill decodes one chunk after the other, ahead of the reader by as many as there are free buffers.
-func (r *stageReader) fill(ctx context.Context, s *Stage, dir string, d manifest.Descriptor) {
+func (r *stageReader) fill(ctx context.Context, s *Stage, dir string, d manifest.Descriptor, h *handed) {
 	defer close(r.ready)
+	defer s.forget(d.Digest, h)
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(manifest.ChunkSize)))
 	if err != nil {
 		r.give(ctx, decoded{err: err})
@@ -62,7 +67,7 @@ func (r *stageReader) fill(ctx context.Context, s *Stage, dir string, d manifest
 		case <-ctx.Done():
 			return
 		}
-		c, err := s.await(ctx, dir, i, body)
+		c, err := s.await(ctx, dir, i, body, h)
 		body = c.Body
 		var raw []byte
 		if err == nil {
@@ -101,13 +106,17 @@ func (r *stageReader) give(ctx context.Context, d decoded) bool {
 	}
 }
 
-// await reads chunk number index as soon as it is there.
-func (s *Stage) await(ctx context.Context, dir string, index int, buf []byte) (Chunk, error) {
+// await returns chunk number index as soon as it is there. Its body is buf or takes that's place.
+func (s *Stage) await(ctx context.Context, dir string, index int, buf []byte, h *handed) (Chunk, error) {
 	path := filepath.Join(dir, strconv.Itoa(index))
 	for {
 		s.mu.Lock()
 		arrived := s.arrived
+		c, ok := h.take(index, buf)
 		s.mu.Unlock()
+		if ok {
+			return c, nil
+		}
 		c, err := readChunk(path, index, buf)
 		if !errors.Is(err, os.ErrNotExist) {
 			return c, err
@@ -120,11 +129,47 @@ func (s *Stage) await(ctx context.Context, dir string, index int, buf []byte) (C
 	}
 }
 
+// forget ends the handing over to a reader that is done.
+func (s *Stage) forget(d manifest.Digest, h *handed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.readers[d] == h {
+		delete(s.readers, d)
+	}
+}
+
 // Read implements io.Reader.
 func (r *stageReader) Read(p []byte) (int, error) {
+	if err := r.more(); err != nil {
+		return 0, err
+	}
+	n := copy(p, r.left)
+	r.left = r.left[n:]
+	return n, nil
+}
+
+// WriteTo implements io.WriterTo: chunk by chunk, without another copy.
+func (r *stageReader) WriteTo(w io.Writer) (n int64, err error) {
+	for {
+		if err := r.more(); err == io.EOF {
+			return n, nil
+		} else if err != nil {
+			return n, err
+		}
+		m, err := w.Write(r.left)
+		n += int64(m)
+		r.left = r.left[m:]
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// more waits until something is left to be read.
+func (r *stageReader) more() error {
 	for len(r.left) == 0 {
 		if r.err != nil {
-			return 0, r.err
+			return r.err
 		}
 		if r.buf != nil {
 			r.free <- r.buf
@@ -142,9 +187,7 @@ func (r *stageReader) Read(p []byte) (int, error) {
 			r.buf, r.left = d.bytes, d.bytes
 		}
 	}
-	n := copy(p, r.left)
-	r.left = r.left[n:]
-	return n, nil
+	return nil
 }
 
 // Close stops reading ahead. It may be called twice.

@@ -67,7 +67,7 @@ func TestStageReadsWhileChunksArriveInAnyOrder(t *testing.T) {
 	go func() {
 		for _, i := range []int{2, 0, 1} {
 			time.Sleep(10 * time.Millisecond)
-			if err := s.Put(d.Digest, chunks[i]); err != nil {
+			if _, err := s.Put(d.Digest, chunks[i]); err != nil {
 				t.Error(err)
 			}
 		}
@@ -81,7 +81,7 @@ func TestStageReadsWhileChunksArriveInAnyOrder(t *testing.T) {
 func TestStageReaderEndsWithItsContext(t *testing.T) {
 	_, d, chunks := testBlob(t)
 	s := newStage(t)
-	if err := s.Put(d.Digest, chunks[0]); err != nil {
+	if _, err := s.Put(d.Digest, chunks[0]); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
@@ -111,7 +111,7 @@ func TestStageRefusesDamagedChunks(t *testing.T) {
 			s := newStage(t)
 			c := chunks[0]
 			spoil(&c)
-			if err := s.Put(d.Digest, c); manifest.KindOf(err) != manifest.KindIntegrity {
+			if _, err := s.Put(d.Digest, c); manifest.KindOf(err) != manifest.KindIntegrity {
 				t.Errorf("put: %v", err)
 			}
 			if entries, _ := os.ReadDir(filepath.Join(s.dir, d.Digest.Encoded())); len(entries) != 0 {
@@ -125,7 +125,7 @@ func TestStageRefusesDigestsThatAreNone(t *testing.T) {
 	_, _, chunks := testBlob(t)
 	s := newStage(t)
 	for _, d := range []manifest.Digest{"", "sha256:", "sha256:../../etc", "sha512:00", "sha256:" + "A"} {
-		if err := s.Put(d, chunks[0]); manifest.KindOf(err) != manifest.KindMalformed {
+		if _, err := s.Put(d, chunks[0]); manifest.KindOf(err) != manifest.KindMalformed {
 			t.Errorf("%q: %v", d, err)
 		}
 	}
@@ -146,7 +146,7 @@ func TestStageReportDropsWhatIsDamagedOnDisk(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t)
 			for _, c := range chunks {
-				if err := s.Put(d.Digest, c); err != nil {
+				if _, err := s.Put(d.Digest, c); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -168,7 +168,7 @@ func TestSweepLeavesWhatIsHeldOrYoung(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Put(d.Digest, chunks[0]); err != nil {
+	if _, err := s.Put(d.Digest, chunks[0]); err != nil {
 		t.Fatal(err)
 	}
 	other, err := openStage(dir)
@@ -209,7 +209,7 @@ func TestPutWaitsForTheRemovalOfWhatWasThere(t *testing.T) {
 		sweeper.Close()
 	})
 	body := []byte("blob")
-	if err := s.Put(d, Chunk{Codec: CodecRaw, Raw: int64(len(body)), Sum: xxhash.Sum64(body), Body: body}); err != nil {
+	if _, err := s.Put(d, Chunk{Codec: CodecRaw, Raw: int64(len(body)), Sum: xxhash.Sum64(body), Body: body}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "0")); err != nil {
@@ -227,7 +227,7 @@ func TestDropLeavesWhatAnotherProcessHolds(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		if err := s.Put(d.Digest, chunks[i]); err != nil {
+		if _, err := s.Put(d.Digest, chunks[i]); err != nil {
 			t.Fatal(err)
 		}
 		stages[i] = s

@@ -47,7 +47,7 @@ func (a *thinArchive) blob(d manifest.Digest, size int64, r io.Reader) error {
 	if err := a.header(blobPath(d), size); err != nil {
 		return err
 	}
-	_, err := io.CopyBuffer(struct{ io.Writer }{a.tar}, struct{ io.Reader }{r}, a.buffer)
+	_, err := io.CopyBuffer(struct{ io.Writer }{a.tar}, r, a.buffer) // tar.Writer's own ReadFrom copies in small pieces
 	return err
 }
 

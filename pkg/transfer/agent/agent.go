@@ -199,14 +199,19 @@ func (s *session) requests(ctx context.Context, in io.Reader, ready <-chan struc
 			s.fail(m.ID, manifest.Fail(manifest.KindUsage, "agent", "there was no valid hello"))
 			continue
 		}
-		if err := s.handle(ctx, m, body); err != nil {
+		if m.Type == wire.TPut && m.Put != nil {
+			buf, err = s.put(s.out, m, body)
+		} else {
+			err = s.handle(ctx, m)
+		}
+		if err != nil {
 			s.fail(m.ID, err)
 		}
 	}
 }
 
 // handle answers quick requests at once and starts the others.
-func (s *session) handle(ctx context.Context, m wire.Message, body []byte) error {
+func (s *session) handle(ctx context.Context, m wire.Message) error {
 	switch {
 	case m.Type == wire.TInventory && m.Query != nil:
 		s.work.Go(func() { s.inventory(ctx, m) })
@@ -220,8 +225,6 @@ func (s *session) handle(ctx context.Context, m wire.Message, body []byte) error
 		s.work.Go(func() { s.change(ctx, m, s.host.Remove) })
 	case m.Type == wire.TApply && m.Plan != nil:
 		return s.apply(m)
-	case m.Type == wire.TPut && m.Put != nil:
-		return s.put(s.out, m, body)
 	case m.Type == wire.TBlob && m.Blob != nil:
 		return s.announce(*m.Blob)
 	case m.Type == wire.TEnd && m.Blob != nil:

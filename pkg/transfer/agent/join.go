@@ -138,7 +138,7 @@ func (s *session) serveData(c *net.UnixConn) {
 		if m.Type != wire.TPut || m.Put == nil {
 			return
 		}
-		if err := s.put(w, m, body); err != nil {
+		if buf, err = s.put(w, m, body); err != nil {
 			if _, err := w.Send(wire.Message{Type: wire.TFailure, ID: m.ID, Failure: wire.Pack(err)}, nil); err != nil {
 				return
 			}

@@ -109,22 +109,24 @@ func (s *session) change(ctx context.Context, m wire.Message, do func(context.Co
 	s.send(wire.Message{Type: wire.TReceipt, ID: m.ID, Receipt: &receipt})
 }
 
-// put keeps a chunk and acknowledges it on the channel it came by.
-func (s *session) put(out *wire.Writer, m wire.Message, body []byte) error {
+// put keeps a chunk and acknowledges it on the channel it came by. It returns a buffer for the next one, in the place of body.
+func (s *session) put(out *wire.Writer, m wire.Message, body []byte) (spare []byte, err error) {
 	p := m.Put
 	c := loader.Chunk{Index: p.Index, Codec: p.Codec, Raw: p.Raw, Sum: p.Sum, Body: body}
-	var err error
+	spare = body
 	switch {
 	case len(p.Parts) > 0:
 		err = s.host.PutPack(p.Parts, c)
 	case p.Model:
 		err = s.host.PutFile(p.Digest, c)
 	default:
-		err = s.host.Put(p.Digest, c)
+		spare, err = s.host.Put(p.Digest, c)
 	}
-	if err != nil {
-		return err
+	if spare == nil {
+		spare = make([]byte, wire.MaxBody)
 	}
-	_, err = out.Send(wire.Message{Type: wire.TAck, ID: m.ID}, nil)
-	return err
+	if err == nil {
+		_, err = out.Send(wire.Message{Type: wire.TAck, ID: m.ID}, nil)
+	}
+	return spare, err
 }
