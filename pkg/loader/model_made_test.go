@@ -58,6 +58,13 @@ func descriptorOf(content string) manifest.Descriptor {
 	return manifest.Descriptor{Digest: manifest.Digest("sha256:" + hex.EncodeToString(sum[:])), Size: int64(len(content))}
 }
 
+var baseTree = tree{
+	"config.pbtxt": "name: \"m\"", "labels.txt": "liver", "1/model.graphdef": "weights one", "1/empty/": "", "2/model.graphdef": "weights two",
+	"2/sub/part.bin": "part",
+}
+
+var large = strings.Repeat("large file ", 1<<20) // 11 MiB: three chunks
+
 // readTree reads a directory as a tree, and checks modes.
 func readTree(t testing.TB, root string) tree {
 	t.Helper()

@@ -1,0 +1,103 @@
+//go:build linux
+
+package loader
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
+)
+
+// Every placement leads to the wanted tree, keeps the former one, and leaves alone what it does not change.
+func TestPlacements(t *testing.T) {
+	cases := []struct {
+		name       string
+		to         tree
+		place      manifest.Placement
+		entry      string
+		gone       bool
+		noExchange manifest.Placement // when it differs
+		untouched  []string           // files with their inode and times
+	}{
+		{"nothing", baseTree, manifest.PlaceNothing, "", false, "", []string{"config.pbtxt", "1/model.graphdef"}},
+		{"config changed", baseTree.with(tree{"config.pbtxt": "new"}), manifest.PlaceFile, "config.pbtxt", false, "", []string{"1/model.graphdef", "labels.txt"}},
+		{"weights changed", baseTree.with(tree{"1/model.graphdef": "other"}), manifest.PlaceFile, "1/model.graphdef", false, "",
+			[]string{"2/model.graphdef", "config.pbtxt"}},
+		{"large file new", baseTree.with(tree{"2/big.bin": large}), manifest.PlaceFile, "2/big.bin", false, "", []string{"2/model.graphdef", "config.pbtxt"}},
+		{"file gone", baseTree.with(tree{"labels.txt": ""}), manifest.PlaceFile, "labels.txt", true, "", []string{"1/model.graphdef"}},
+		{"version new", baseTree.with(tree{"3/model.graphdef": "three", "3/x.bin": "weights one"}), manifest.PlaceVersion, "3", false, "",
+			[]string{"1/model.graphdef", "config.pbtxt"}},
+		{"version changed", baseTree.with(tree{"2/model.graphdef": "changed", "2/new.bin": large}), manifest.PlaceVersion, "2", false, manifest.PlaceModel, nil},
+		{"version gone", baseTree.with(tree{"2/model.graphdef": "", "2/sub/part.bin": ""}), manifest.PlaceVersion, "2", true, "", []string{"1/model.graphdef"}},
+		{"all", tree{"config.pbtxt": "c", "1/model.graphdef": "weights two", "1/copy.graphdef": "weights two", "7/": ""}, manifest.PlaceModel, "", false, "", nil},
+		{"folder becomes a file", baseTree.with(tree{"1/empty/": "", "labels.txt": ""}).with(tree{"labels.txt/": ""}), manifest.PlaceModel, "", false, "", nil},
+	}
+	bothWays(t, func(t *testing.T, exchange bool) {
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				p := newPlacer(t)
+				p.pushed("m", baseTree, manifest.Options{Keep: 1})
+				p.holds("m", baseTree)
+				before, stamps := p.newestOf("m"), stampsOf(t, p.at("m"))
+				pl, _ := p.pushed("m", c.to, manifest.Options{Keep: 1, Exact: true})
+				want := c.place
+				if c.noExchange != "" && !exchange {
+					want = c.noExchange
+				}
+				if got := pl.Models[0]; got.Place != want || (want == c.place && (got.Entry != c.entry || got.Gone != c.gone)) {
+					t.Errorf("placed by %s %q gone %v", got.Place, got.Entry, got.Gone)
+				}
+				p.holds("m", c.to)
+				after := stampsOf(t, p.at("m"))
+				for _, f := range c.untouched {
+					if (c.gone && f == "config.pbtxt") || after[f] != stamps[f] {
+						t.Errorf("%s was touched: %+v, then %+v", f, stamps[f], after[f])
+					}
+				}
+				if want == manifest.PlaceNothing {
+					return
+				}
+				if now := p.newestOf("m"); !now.After(before) {
+					t.Errorf("the newest time is %v, it was %v", now, before)
+				}
+				p.holdsAfterRollback("m", baseTree)
+			})
+		}
+	})
+}
+
+func stampsOf(t *testing.T, root string) map[string]stamp {
+	t.Helper()
+	all := map[string]stamp{}
+	for p := range readTree(t, root) {
+		if info, err := os.Lstat(filepath.Join(root, p)); err == nil {
+			all[p] = stampOf(info)
+		}
+	}
+	return all
+}
+
+// Versions that only the host has stay, except with exact; a link among them is refused where it would have to be copied.
+func TestKeptVersions(t *testing.T) {
+	p := newPlacer(t)
+	p.pushed("m", baseTree, manifest.Options{Keep: 1})
+	next := tree{"config.pbtxt": "n", "labels.txt": "n", "1/model.graphdef": "n"}
+	pl, _ := p.pushed("m", next, manifest.Options{Keep: 1})
+	if m := pl.Models[0]; len(m.Kept) != 1 || m.Kept[0] != "2" || len(m.Warnings) != 1 {
+		t.Errorf("kept %v, warned %v", m.Kept, m.Warnings)
+	}
+	want := maps.Clone(next)
+	want["2/model.graphdef"], want["2/sub/part.bin"] = "weights two", "part"
+	p.holds("m", want)
+	if err := os.Symlink("model.graphdef", filepath.Join(p.at("m"), "2", "link")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := p.push("m", baseTree.with(tree{"2/model.graphdef": "", "2/sub/part.bin": ""}), manifest.Options{}); manifest.KindOf(err) != manifest.KindPermission {
+		t.Errorf("a kept link: %v", err)
+	}
+	p.pushed("m", next, manifest.Options{Exact: true})
+	p.holds("m", next)
+}
