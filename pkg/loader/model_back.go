@@ -39,7 +39,7 @@ func (h *Host) modelBack(ctx context.Context, d deed, force bool, r *manifest.Re
 	flip := modelFlip{Keep: untouched, Done: manifest.DoneModel{
 		Name: d.name, Path: repo.live(d.name, ""), Place: manifest.PlaceFormer, Entry: f.Entry, Gone: !f.Had, Undoes: f.receipt(), Before: treeOf(live),
 	}}
-	r.Repository = repo.path
+	r.Repository = repo.id()
 	if !f.Had && !had { // it went away without us
 		flip.Spent, flip.Done.After = f.dir, flip.Done.Before
 		return flip, nil

@@ -135,7 +135,7 @@ func (h *Host) prepare(ctx context.Context, p manifest.Plan, r *manifest.Receipt
 	if err != nil || len(built) == 0 {
 		return nil, err
 	}
-	r.Repository = h.models.repo.path
+	r.Repository = h.models.repo.id()
 	flips := make([]modelFlip, len(built))
 	for i, b := range built {
 		mp := p.Models[i]

@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -70,6 +71,9 @@ func openRepository(path string) (*repository, error) {
 func refuseRepository(format string, args ...any) *manifest.Failure {
 	return manifest.Fail(manifest.KindPermission, "open repository", format, args...)
 }
+
+// id is what receipts call the repository: one name, however it was written and by which links it is reached.
+func (r *repository) id() string { return cmp.Or(r.real, filepath.Clean(r.path)) }
 
 // checkFolder makes sure that dir is a directory in which this user may rename entries.
 func (r *repository) checkFolder(dir string) error {

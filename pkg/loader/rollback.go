@@ -144,7 +144,7 @@ func (h *Host) lastPlaced(past *history, name string) (deed, error) {
 	return *last, nil
 }
 
-func (h *Host) modelKey(name string) key { return key{h.models.repo.path, name} }
+func (h *Host) modelKey(name string) key { return key{h.models.repo.id(), name} }
 
 // reach makes sure that this host can be worked on in all that deeds speak of.
 func (h *Host) reach(deeds []deed) error {
@@ -154,7 +154,7 @@ func (h *Host) reach(deeds []deed) error {
 			if h.engine == nil {
 				return h.noEngine()
 			}
-		case h.models == nil || h.models.repo.path != d.repository:
+		case h.models == nil || h.models.repo.id() != d.repository:
 			return manifest.Fail(manifest.KindUsage, "", "model %s lies in %s, and another repository is named", d.name, d.repository).
 				Advise("add --repository %s", quoted(d.repository))
 		default:

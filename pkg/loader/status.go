@@ -131,7 +131,7 @@ func (r *repository) back(model string, last *deed) (bool, error) {
 
 // modelsAt opens the repository of that path, to look at it.
 func (h *Host) modelsAt(path string) (*models, error) {
-	if h.models != nil && h.models.repo.path == path {
+	if h.models != nil && h.models.repo.id() == path {
 		return h.models, nil
 	}
 	if m := h.others[path]; m != nil {
