@@ -138,6 +138,41 @@ func TestCrash(t *testing.T) {
 	})
 }
 
+// A step that a journal wants made is made by the next start, whatever of it was done already.
+func TestCrashCommitted(t *testing.T) {
+	next := baseTree.with(tree{"config.pbtxt": "new"})
+	bothWays(t, func(t *testing.T, _ bool) {
+		for _, m := range moments[2:] {
+			t.Run(m.name, func(t *testing.T) {
+				p := newPlacer(t)
+				p.pushed("m", baseTree, manifest.Options{Keep: 1})
+				h := p.open()
+				contents := contentsOf(next)
+				pl, err := plan(h, manifest.Options{Keep: 1}, contents, next.model("m"))
+				if err == nil {
+					err = send(h, pl, contents)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				all, err := h.models.prepare(t.Context(), pl.Models, "20990101T000000Z-00000000")
+				if err == nil {
+					all[0].step.Commit = p.repo // something that is there
+					err = m.do(h.models.repo, all[0])
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				h.Close()
+				p.open().Close()
+				p.holds("m", next)
+				p.clean()
+				p.holdsAfterRollback("m", baseTree)
+			})
+		}
+	})
+}
+
 // isEither checks that a live model is one of two trees, or where it may be, absent.
 func (p *placer) isEither(name string, a, b tree, absent bool) {
 	p.t.Helper()

@@ -74,7 +74,11 @@ func (s step) flip() error {
 		return swap(s.Fresh, s.Live)
 	case opReplace:
 		if s.Spent == "" { // what a rollback replaces is not kept
-			if err := clone(context.Background(), s.Live, s.Kept); err != nil {
+			err := gone(os.Remove(s.Kept)) // begun by a process that died
+			if err == nil {
+				err = clone(context.Background(), s.Live, s.Kept)
+			}
+			if err != nil {
 				return err
 			}
 		}
