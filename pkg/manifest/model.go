@@ -176,7 +176,10 @@ const maxModelName = 200
 
 // CheckModelName reports whether name can be the name of a model directory: one path element, printable, not hidden.
 func CheckModelName(name string) error {
-	if name == "" || len(name) > maxModelName || name[0] == '.' || name[0] == '-' || !printable(name) || strings.ContainsAny(name, "/\\") {
+	if len(name) > maxModelName {
+		return Fail(KindModel, "check model", "a name of %d bytes is too long for a model", len(name)).Advise("use at most %d", maxModelName)
+	}
+	if name == "" || name[0] == '.' || name[0] == '-' || !printable(name) || strings.ContainsAny(name, "/\\") {
 		return Fail(KindModel, "check model", "%q cannot be the name of a model", Plain(name)).
 			Advise("use letters, digits, dot, underscore and hyphen, beginning with a letter or digit")
 	}

@@ -84,6 +84,9 @@ func (m *Models) read(ctx context.Context, dir string, o ModelOptions, cache *di
 		return model, readFailure(dir, err)
 	}
 	if o.Config != "" {
+		if slices.Contains(w.dirs, "config.pbtxt") {
+			return model, manifest.Fail(manifest.KindModel, "read model", "a directory is where the configuration %s would go", o.Config).Advise("remove it")
+		}
 		w.found["config.pbtxt"] = o.Config
 	}
 	model.Dirs = w.dirs

@@ -164,13 +164,18 @@ func (c *checker) warn(r Rule, at place, format string, args ...any) *Finding {
 	return c.note(Warn, r, at, format, args)
 }
 
-// maxFindings is how many findings are kept: somebody who sees so many has to begin anew anyway.
+// maxFindings is how many findings are kept: somebody who sees so many has to begin anew anyway. Half of them may be about
+// entries, so that there is room for what the directory is as a whole.
 const maxFindings = 200
 
 func (c *checker) note(s Severity, r Rule, at place, format string, args []any) *Finding {
 	f := &Finding{Severity: s, Rule: r, File: at.file, Line: at.line, Col: at.col, Text: clipped(fmt.Sprintf(format, args...), 400)}
 	first := s == Refuse && !slices.ContainsFunc(c.found, func(f *Finding) bool { return f.Severity == Refuse })
-	if len(c.found) < maxFindings || first {
+	limit := maxFindings
+	if c.tree == nil { // which is being read
+		limit /= 2
+	}
+	if len(c.found) < limit || first {
 		c.found = append(c.found, f)
 	}
 	return f

@@ -81,6 +81,7 @@ func (c *checker) configText() ([]byte, bool) {
 	e := c.tree.get(configName)
 	c.file = filepath.Join(c.dir, configName)
 	if c.ConfigFile != "" {
+		c.checkReplaced(e)
 		e, c.file = c.replaced, c.ConfigFile
 	}
 	if e == nil {
@@ -90,12 +91,23 @@ func (c *checker) configText() ([]byte, bool) {
 	return c.readText(e)
 }
 
+// checkReplaced makes sure that another configuration can take the place of the entry e.
+func (c *checker) checkReplaced(e *entry) {
+	if e != nil && e.dir {
+		c.refuse(RuleConfigFile, c.at(configName), "a directory is where the configuration %s would go", c.ConfigFile).advise("remove it")
+	}
+}
+
 // readText reads a configuration, if it is a file of a reasonable size.
 func (c *checker) readText(e *entry) ([]byte, bool) {
 	at := place{file: c.file}
 	switch {
 	case e.dir || !e.mode.IsRegular():
-		c.refuse(RuleConfigFile, at, "the configuration must be a file").advise("put a file called %s here", configName)
+		f := c.refuse(RuleConfigFile, at, "the configuration must be a file")
+		f.advise("put a file called %s here", configName)
+		if c.ConfigFile != "" {
+			f.advise("name a file with --config")
+		}
 		return nil, false
 	case e.size > maxConfig:
 		c.refuse(RuleConfigFile, at, "the configuration is %d bytes long; no real one is longer than %d", e.size, maxConfig).

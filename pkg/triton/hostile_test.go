@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,20 @@ func TestHostileConfigs(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestManyOddEntries wants what the directory is as a whole to be told, however much of it cannot be part of a model.
+func TestManyOddEntries(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "m")
+	put(t, dir, "notes/", "")
+	for n := range 300 {
+		must(t, os.Symlink("nothing", filepath.Join(dir, "notes", fmt.Sprint(n))))
+	}
+	r, err := triton.Check(context.Background(), dir, triton.Options{})
+	must(t, err)
+	if len(r.Findings) < 50 || !slices.ContainsFunc(r.Findings, func(f triton.Finding) bool { return f.Rule == triton.RuleNoVersion }) {
+		t.Errorf("%d findings, none of them that there is no version", len(r.Findings))
 	}
 }
 

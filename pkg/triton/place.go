@@ -10,10 +10,11 @@ const configName = "config.pbtxt"
 // isModel tells a model directory from a repository, which holds several, and from a version directory, which lies in one.
 // It notes what else it is.
 func (c *checker) isModel() bool {
-	if c.replaced != nil || c.tree.get(configName) != nil || c.tree.refused[configName] || c.hasVersion("") {
+	if c.tree.get(configName) != nil || c.tree.refused[configName] || c.hasVersion("") {
 		return true
 	}
 	if models := c.models(); len(models) > 0 {
+		c.found = nil // what lies in the models is for those who name them
 		c.isRepository(models)
 		return false
 	}

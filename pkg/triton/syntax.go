@@ -21,6 +21,11 @@ func (c *checker) parse(text []byte) *field {
 			advise("save it as UTF-8 without a byte order mark (BOM)")
 		text = text[len(byteOrderMark):]
 	}
+	if bytes.HasPrefix(text, []byte("\xFF\xFE")) || bytes.HasPrefix(text, []byte("\xFE\xFF")) {
+		c.refuse(RuleConfigSyntax, place{file: c.file, line: 1, col: 1}, "the file is written in UTF-16, which Triton does not understand").
+			advise("save it as UTF-8 without a byte order mark (BOM); PowerShell writes UTF-16 unless it is told otherwise")
+		return nil
+	}
 	fields, scan := scan(text)
 	root := &field{isMessage: true, fields: fields}
 	if scan.deep {
