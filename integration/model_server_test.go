@@ -139,6 +139,7 @@ func TestModelServerExplicit(t *testing.T) {
 			if _, err := os.Stat(s.live("m", "3")); err != nil {
 				t.Errorf("without --rollback-on-failure: %v", err)
 			}
+			s.push(bad).exits(t, 23) // nothing to place any more, and still not taken
 			s.back("m").exits(t, 0)
 			before := sums(t, s.live("m"), true)
 			loads := s.Triton.Loads("m")
@@ -157,6 +158,13 @@ func TestModelServerExplicit(t *testing.T) {
 			s.Triton.FailLoad("m", "")
 			s.push(s.state("m", "good", 3)).exits(t, 0)
 			s.ready(t, "m", 3)
+			// Placed without a word to the server, and then with one: of the same version number, it has the old files.
+			loads = s.Triton.Loads("m")
+			s.placed(s.state("m", "better", 3), "--exact")
+			s.push(s.local("m")).exits(t, 0)
+			if n := s.Triton.Loads("m") - loads; n != 1 {
+				t.Errorf("what had been placed before was loaded %d times", n)
+			}
 			s.tidy("m")
 			s.calm(t)
 		})

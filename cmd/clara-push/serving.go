@@ -118,7 +118,7 @@ func (s *serving) take(ctx context.Context, m manifest.ModelPlan) error {
 	}
 	s.ev.Say(manifest.StepServe, m.Model.Name, "waiting for Triton "+s.server.Version)
 	taken, err := s.server.Take(ctx, triton.Want{
-		Model: m.Model.Name, Versions: versions, Before: s.before[m.Model.Name], Changed: m.Place != manifest.PlaceNothing, Limit: s.timeout,
+		Model: m.Model.Name, Versions: versions, Before: s.before[m.Model.Name], Limit: s.timeout,
 	})
 	s.sum.Models = append(s.sum.Models, servedModel{m.Model.Name, versions, taken})
 	return err
@@ -207,7 +207,7 @@ func (s *serverSum) lines() []string {
 		}
 		line := fmt.Sprintf("%s: ready in Triton %s, version %s", m.Name, s.Version, numbers(m.Versions))
 		if m.Taken == triton.TakenUnseen {
-			line = fmt.Sprintf("%s: %s (Triton %s serves version %s, as before, and takes no orders: it reads the new files when it polls, or when it is restarted)",
+			line = fmt.Sprintf("%s: %s (Triton %s serves version %s, as before, and takes no orders: it reads what was placed when it polls, or when it is restarted)",
 				m.Name, m.Taken, s.Version, numbers(m.Versions))
 		}
 		lines = append(lines, line)

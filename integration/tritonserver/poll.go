@@ -176,7 +176,8 @@ func (m *model) settle(name string, errs map[int64]error, failed func(error)) er
 			*st = state{State: "UNAVAILABLE", Reason: errs[v].Error()}
 		}
 	}
-	if len(texts) > 0 {
+	m.failed = len(texts) > 0
+	if m.failed {
 		return errors.New("failed to load '" + name + "', " + strings.Join(texts, "; "))
 	}
 	for v, st := range m.versions {
@@ -221,7 +222,26 @@ func (s *Server) order(what, name string) error {
 	if err != nil {
 		return err
 	}
+	if s.has(name, l) {
+		return nil
+	}
 	return s.load(name, l)
+}
+
+// has tells that a model was loaded as it is seen now: then an order does nothing, as in the servers.
+func (s *Server) has(name string, l *look) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.models[name]
+	if m == nil || m.failed || m.stamp.IsZero() || l.newest.After(m.stamp) {
+		return false
+	}
+	for _, v := range l.served() {
+		if m.versions[v] == nil || m.versions[v].State != "READY" {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Server) v1() bool { return strings.HasPrefix(s.options.Version, "1.") }

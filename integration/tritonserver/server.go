@@ -56,6 +56,7 @@ type Server struct {
 type model struct {
 	stamp    time.Time // newest time when it was last looked at
 	loads    int
+	failed   bool // the last load
 	config   config
 	versions map[int64]*state
 }

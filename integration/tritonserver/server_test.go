@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,6 +52,17 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
+// touch gives a file a time that is newer than any.
+func touch(t *testing.T, path string) {
+	t.Helper()
+	later := time.Now().Add(time.Duration(touches.Add(1)) * time.Second)
+	if err := os.Chtimes(path, later, later); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var touches atomic.Int64
+
 func start(t *testing.T, repo string, o tritonserver.Options) (*tritonserver.Server, *triton.Server) {
 	t.Helper()
 	s, err := tritonserver.Start(repo, o)
@@ -75,7 +87,7 @@ func TestTake(t *testing.T) {
 				t.Errorf("the server calls itself %q", c.Version)
 			}
 			place(t, repo, "m", 1)
-			want := triton.Want{Model: "m", Versions: []int64{1}, Changed: true, Limit: 2 * time.Second}
+			want := triton.Want{Model: "m", Versions: []int64{1}, Limit: 2 * time.Second}
 			taken(t, c, want, triton.TakenReady)
 			place(t, repo, "m", 2)
 			want.Versions, want.Before = []int64{2}, states(t, c, "m")
@@ -83,15 +95,22 @@ func TestTake(t *testing.T) {
 			if got := s.Ready("m"); !slices.Equal(got, []int64{2}) {
 				t.Errorf("ready are %v", got)
 			}
-			want.Before, want.Changed = states(t, c, "m"), false
+			want.Before = states(t, c, "m")
 			loads := s.Loads("m")
 			taken(t, c, want, triton.TakenReady)
 			if s.Loads("m") != loads {
 				t.Error("nothing was changed, and it was loaded again")
 			}
+			touch(t, filepath.Join(repo, "m", "2", "model.graphdef"))
+			taken(t, c, want, triton.TakenReady)
+			if s.Loads("m") != loads+1 {
+				t.Error("other files were there, of the same version, and they were not loaded")
+			}
 			s.FailLoad("m", "out of \"memory\"")
-			want.Changed = true
-			notTaken(t, c, want, `out of "memory"`)
+			touch(t, filepath.Join(repo, "m", "2", "model.graphdef"))
+			for range 2 { // what failed is not ready the next time
+				notTaken(t, c, want, `out of "memory"`)
+			}
 			want.Model = "absent"
 			notTaken(t, c, want, "failed to poll from model repository")
 			if err := c.Unload(t.Context(), "m"); err != nil || len(s.Ready("m")) > 0 {
@@ -139,7 +158,7 @@ func TestTakeWithoutOrders(t *testing.T) {
 			if err := c.Load(t.Context(), "m"); !errors.Is(err, triton.ErrNotExplicit) {
 				t.Errorf("load in mode poll: %v", err)
 			}
-			want := triton.Want{Model: "m", Versions: []int64{1}, Before: states(t, c, "m"), Changed: true, Limit: 3 * time.Second}
+			want := triton.Want{Model: "m", Versions: []int64{1}, Before: states(t, c, "m"), Limit: 3 * time.Second}
 			write(t, filepath.Join(repo, "m", "1", "model.graphdef"), "others")
 			taken(t, c, want, triton.TakenUnseen)
 			place(t, repo, "m", 2)
@@ -164,7 +183,7 @@ func TestTakeLimits(t *testing.T) {
 	place(t, repo, "m", 1)
 	s, c := start(t, repo, tritonserver.Options{Mode: tritonserver.Explicit})
 	s.Stall("m")
-	want := triton.Want{Model: "m", Versions: []int64{1}, Changed: true, Limit: 300 * time.Millisecond}
+	want := triton.Want{Model: "m", Versions: []int64{1}, Limit: 300 * time.Millisecond}
 	notTaken(t, c, want, "has not answered")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()

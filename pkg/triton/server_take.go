@@ -18,8 +18,6 @@ type Want struct {
 	Versions []int64
 	// Before is what States told before the model was placed.
 	Before []VersionState
-	// Changed tells that something was placed; else the model on the host had been this one already.
-	Changed bool
 	// Limit is how long to wait; 0 stands for DefaultLimit.
 	Limit time.Duration
 }
@@ -42,7 +40,8 @@ const (
 	TakenUnseen Taken = "placed; reload not observable"
 )
 
-// Take makes the server load a model that was placed, where it takes orders, and waits until all of w.Versions are ready.
+// Take makes the server load a model that was placed, now or earlier, where it takes orders, and waits until all of
+// w.Versions are ready. A server that has read these very files already goes on with them: it looks at their times.
 // The error is a KindServer failure with the server's reason, or ctx's error.
 func (s *Server) Take(ctx context.Context, w Want) (Taken, error) {
 	if w.Limit <= 0 {
@@ -71,10 +70,7 @@ type taking struct {
 
 func (t *taking) run(ctx context.Context) (Taken, error) {
 	wasReady := allReady(t.want.Before, t.want.Versions)
-	if !t.want.Changed && wasReady {
-		return t.await(ctx, TakenReady)
-	}
-	t.asked = true
+	t.asked = true // also of a model that was there already: whether it was read since it was placed, only the server knows
 	err := t.server.Load(ctx, t.want.Model)
 	t.asked = err != nil && ctx.Err() != nil
 	switch {
