@@ -7,12 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
-	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -50,10 +46,10 @@ func openRepository(path string) (*repository, error) {
 	real, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return r, refuseRepository("the folder %s is not there", path).
-			Advise("make it once: sudo install -d -m 0755 -o %s %s", runningAs(), quoted(path))
+			Advise("make it once: %s", commands("sudo install -d -m 0755 -o "+runningAs()+" "+quoted(path), prepareStage(path)))
 	}
 	if err != nil {
-		return r, refuseRepository("%w", err)
+		return r, refuseRepository("%s cannot be reached: %w", path, err).Advise("name another folder with --repository")
 	}
 	r.real = real
 	if err := r.checkFolder(real); err != nil {
@@ -82,7 +78,7 @@ func (r *repository) checkFolder(dir string) error {
 		return refuseRepository("%w", err)
 	}
 	if !info.IsDir() {
-		return refuseRepository("%s is not a directory", dir)
+		return refuseRepository("%s is not a directory", dir).Advise("name the folder that Triton serves models from with --repository")
 	}
 	err = unix.Access(dir, unix.W_OK|unix.X_OK)
 	if errors.Is(err, unix.EROFS) {
@@ -90,7 +86,20 @@ func (r *repository) checkFolder(dir string) error {
 	}
 	if err != nil {
 		return refuseRepository("%s may not write to %s: %w", runningAs(), dir, err).
-			Advise("push with --sudo, or give the user the right once: sudo chown %s %s", runningAs(), quoted(dir))
+			Advise("push with --sudo, or give the user the right once: %s", commands("sudo chown "+runningAs()+" "+quoted(dir), prepareStage(dir)))
+	}
+	return sharesDevice(dir, filepath.Dir(dir))
+}
+
+// sharesDevice makes sure that what lies in dir, beside the repository or its stage, can be moved into the repository.
+func sharesDevice(real, dir string) error {
+	same, err := sameDevice(real, dir)
+	if err != nil {
+		return refuseRepository("%w", err)
+	}
+	if !same {
+		return refuseRepository("%s is a file system of its own, so nothing beside it can be moved into it in one step", real).
+			Advise("name a folder inside that file system as repository, for example --repository %s, and let Triton serve that", quoted(filepath.Join(real, "models")))
 	}
 	return nil
 }
@@ -110,44 +119,18 @@ func (r *repository) checkModel(h manifest.HostModel) (refusal, advice string) {
 	return "", ""
 }
 
-// runningAs is the user's name as commands take it.
-func runningAs() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return strconv.Itoa(os.Geteuid())
-}
-
-// quoted writes a path so that a shell reads it as one word.
-func quoted(path string) string {
-	if !strings.ContainsFunc(path, func(r rune) bool {
-		return !strings.ContainsRune("/._-+@", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
-	}) {
-		return path
-	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-}
-
 // makeOwn makes the folders beside the repository, for this user alone, on the same file system.
 func (r *repository) makeOwn(parent string) error {
-	mend := fmt.Sprintf("sudo install -d -m 0700 -o %s %s", runningAs(), quoted(parent))
-	if err := ownFolder(parent); err != nil {
-		return refuseRepository("the stage beside the repository cannot be used: %w", err).Advise("push with --sudo, or prepare it once: %s", mend)
+	dirs := []string{parent, r.own}
+	for _, name := range ownFolders {
+		dirs = append(dirs, filepath.Join(r.own, name))
 	}
-	for _, dir := range append([]string{""}, ownFolders...) {
-		if err := ownFolder(filepath.Join(r.own, dir)); err != nil {
-			return refuseRepository("the stage beside the repository cannot be used: %w", err).Advise("push with --sudo, or remove it on the host: sudo rm -r %s", quoted(r.own))
+	for _, dir := range dirs {
+		if err := ownFolder(dir); err != nil {
+			return refuseRepository("the stage beside the repository cannot be used: %w", err).Advise("%s", mendStage(dir))
 		}
 	}
-	same, err := sameDevice(r.real, r.own)
-	if err != nil {
-		return refuseRepository("%w", err)
-	}
-	if !same {
-		return refuseRepository("%s is a file system of its own, so nothing beside it can be moved into it in one step", r.real).
-			Advise("name a folder inside that file system as repository, for example --repository %s, and let Triton serve that", quoted(filepath.Join(r.real, "models")))
-	}
-	return nil
+	return sharesDevice(r.real, r.own)
 }
 
 // ownFolder makes dir for this user alone, or makes sure that it is: no link, nobody else's, writable by nobody else.

@@ -3,8 +3,13 @@
 package loader
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -38,5 +43,103 @@ func TestRepositoryByOtherNames(t *testing.T) {
 				t.Errorf("the model is there, or %v", err)
 			}
 		})
+	}
+}
+
+// Whoever may not place models is told commands. After those of one advice, all is well: nobody is sent back twice.
+func TestAdviceWorks(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give folders to others")
+	}
+	const user = 65534
+	for name, c := range map[string]struct {
+		prepare func(repo, stage string) error
+		says    string
+	}{
+		"nothing is there":        {func(string, string) error { return nil }, "is not there"},
+		"the parent is not there": {func(repo, _ string) error { return os.Remove(filepath.Dir(repo)) }, "is not there"},
+		"it belongs to root":      {func(repo, _ string) error { return os.Mkdir(repo, 0o755) }, "may not write"},
+		"the stage is missing": {func(repo, _ string) error {
+			return errors.Join(os.Mkdir(repo, 0o755), os.Chown(repo, user, user))
+		}, "the stage beside"},
+		"root has pushed": {func(repo, _ string) error {
+			if err := errors.Join(os.Mkdir(repo, 0o755), os.Chown(repo, user, user)); err != nil {
+				return err
+			}
+			_, err := openRepository(repo)
+			return err
+		}, "belongs to user 0"},
+		"root has pushed to its own": {func(repo, _ string) error {
+			if err := os.Mkdir(repo, 0o755); err != nil {
+				return err
+			}
+			_, err := openRepository(repo)
+			return err
+		}, "may not write"},
+		"others may write to the stage": {func(repo, stage string) error {
+			return errors.Join(os.Mkdir(repo, 0o755), os.Chown(repo, user, user), os.Mkdir(stage, 0o700), os.Chown(stage, user, user), os.Chmod(stage, 0o777))
+		}, "written by others"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, err := os.MkdirTemp("/var/tmp", "clara-push-") // the user must reach it
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(dir)
+			repo := filepath.Join(dir, "common", "models")
+			stage := filepath.Join(dir, "common", stageName)
+			if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(filepath.Dir(repo), 0o755), c.prepare(repo, stage)); err != nil {
+				t.Fatal(err)
+			}
+			f := openAs(t, user, repo)
+			if f == nil || !strings.Contains(f.Error(), c.says) {
+				t.Fatalf("it says %v", f)
+			}
+			_, advice, found := strings.Cut(f.Hint, "once: ")
+			if !found {
+				t.Fatalf("it advises %q", f.Hint)
+			}
+			if out, err := exec.Command("sh", "-c", strings.ReplaceAll(advice, "sudo ", "")).CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v: %s", advice, err, out)
+			}
+			if f := openAs(t, user, repo); f != nil {
+				t.Errorf("after %q it says %v and advises %q", advice, f, f.Hint)
+			}
+		})
+	}
+}
+
+// openAs opens a repository as another user would, in a process of that user.
+func openAs(t *testing.T, uid uint32, repo string) *manifest.Failure {
+	t.Helper()
+	c := exec.Command("/proc/self/exe", "-test.run=^TestOpenAsAnother$") // by its path it could not be reached
+	c.Env = append(os.Environ(), "OPEN_REPOSITORY="+repo)
+	c.Dir = "/"
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	_, text, refused := strings.Cut(string(out), "REFUSED ")
+	if !refused {
+		return nil
+	}
+	text, _, _ = strings.Cut(text, "\n")
+	why, advice, _ := strings.Cut(text, " ADVICE ")
+	f := manifest.Fail(manifest.KindPermission, "open repository", "%s", why)
+	f.Hint = advice
+	return f
+}
+
+// TestOpenAsAnother is what openAs runs.
+func TestOpenAsAnother(t *testing.T) {
+	repo := os.Getenv("OPEN_REPOSITORY")
+	if repo == "" {
+		t.Skip("no test by itself: TestAdviceWorks runs it as another user")
+	}
+	_, err := openRepository(repo)
+	var f *manifest.Failure
+	if errors.As(err, &f) {
+		fmt.Printf("REFUSED %v ADVICE %s\n", f.Err, f.Hint)
 	}
 }
