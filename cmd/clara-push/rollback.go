@@ -124,11 +124,11 @@ func putBack(d manifest.DoneModel) string {
 	case d.Gone && d.Entry == "":
 		return "rolled back, the model is gone, as before the push"
 	case d.Gone:
-		return "rolled back, " + d.Entry + " is gone, as before the push"
+		return "rolled back, " + entryText(d.Entry) + " is gone, as before the push"
 	case d.Entry == "":
 		return "rolled back, the former model is back"
 	}
-	return "rolled back, the former " + d.Entry + " is back"
+	return "rolled back, the former " + entryText(d.Entry) + " is back"
 }
 
 func sumDoneImage(d manifest.Done) imageSum {
@@ -137,4 +137,12 @@ func sumDoneImage(d manifest.Done) imageSum {
 		StillRunning: containerNames(d.Stale), Proof: plains(d.Proof),
 	}
 	return sum
+}
+
+// entryText names what lies right in a model: a version by its number.
+func entryText(entry string) string {
+	if manifest.IsVersion(entry) {
+		return "version " + entry
+	}
+	return entry
 }

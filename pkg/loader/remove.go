@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -30,7 +31,7 @@ func (h *Host) Remove(ctx context.Context, what manifest.Selection, by Owner, ev
 	}
 	for _, d := range deeds {
 		if d.repository != "" {
-			f, err := h.modelAway(ctx, d, what.Force)
+			f, err := h.modelAway(ctx, past, d, what.Force)
 			if err != nil {
 				return j.Receipt, unplanned(err, h.models.scrap(j.Models))
 			}
@@ -109,7 +110,7 @@ func notOurs(step string) error {
 }
 
 // modelAway works out the step that takes a model out of the repository.
-func (h *Host) modelAway(ctx context.Context, d deed, force bool) (modelFlip, error) {
+func (h *Host) modelAway(ctx context.Context, past *history, d deed, force bool) (modelFlip, error) {
 	repo := h.models.repo
 	live, err := repo.scan(ctx, d.name)
 	if err != nil {
@@ -121,7 +122,7 @@ func (h *Host) modelAway(ctx context.Context, d deed, force bool) (modelFlip, er
 	if live.Found == manifest.FoundNothing {
 		return flip, nil
 	}
-	if err := h.removable(d, live, force); err != nil {
+	if err := h.removable(past, d, live, force); err != nil {
 		return flip, err
 	}
 	tree := repo.tree(d.name)
@@ -135,7 +136,7 @@ func (h *Host) modelAway(ctx context.Context, d deed, force bool) (modelFlip, er
 }
 
 // removable makes sure that nothing goes with the model that clara-push did not place.
-func (h *Host) removable(d deed, live manifest.HostModel, force bool) error {
+func (h *Host) removable(past *history, d deed, live manifest.HostModel, force bool) error {
 	step := "remove model " + d.name
 	if live.Found != manifest.FoundDirectory {
 		return manifest.Fail(manifest.KindPermission, step, "there is a %s of that name", live.Found).Advise("remove it by hand")
@@ -145,19 +146,38 @@ func (h *Host) removable(d deed, live manifest.HostModel, force bool) error {
 		f.Hint = advice
 		return f
 	}
-	switch {
-	case force:
+	if force {
 		return nil
+	}
+	others := h.notPlaced(past, d, live)
+	switch {
 	case d.foreign:
 		return notOurs(step)
 	case d.placedTree != "" && d.placedTree != treeOf(live):
 		return manifest.Fail(manifest.KindDrift, step, "it is not what was placed any more (%s)", some(h.changes(d.placedTree, live))).
 			Advise("save what you need of it, then remove it with --force")
-	case len(d.model.Kept) > 0:
-		return manifest.Fail(manifest.KindDrift, step, "version %s was there before clara-push placed the model", strings.Join(d.model.Kept, ", ")).
+	case len(others) > 0:
+		return manifest.Fail(manifest.KindDrift, step, "version %s was placed by somebody else", strings.Join(others, ", ")).
 			Advise("remove that by hand, or everything with --force")
 	}
 	return nil
+}
+
+// notPlaced lists the versions that the last push kept and that no push before it had placed as they are now.
+func (h *Host) notPlaced(past *history, d deed, live manifest.HostModel) []string {
+	return slices.DeleteFunc(slices.Clone(d.model.Kept), func(version string) bool {
+		_, now := entryOf(live, version)
+		return slices.ContainsFunc(past.receipts, func(r manifest.Receipt) bool {
+			return r.Act == manifest.ActPush && slices.ContainsFunc(deedsOf(r), func(e deed) bool {
+				if e.key != d.key || slices.Contains(e.model.Kept, version) {
+					return false
+				}
+				l, err := h.listed(e.model.After)
+				had, was := entryOf(manifest.HostModel{Files: l.Files, Dirs: l.Dirs}, version)
+				return err == nil && had && sameContents(was, now)
+			})
+		})
+	})
 }
 
 // changes lists the paths at which a live model differs from what a tree digest stands for: of files, and of folders where

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
@@ -230,6 +231,35 @@ func TestRemoveModels(t *testing.T) {
 				t.Errorf("removed again: %v", err)
 			}
 			p.pushed("m", baseTree, manifest.Options{Keep: 1})
+		})
+	}
+}
+
+// A version that an earlier push placed goes with the model, though a later push kept it; not after somebody changed it.
+func TestRemoveKeptVersions(t *testing.T) {
+	for name, meddle := range map[string]func(p *placer) error{
+		"untouched": nil,
+		"changed between": func(p *placer) error {
+			defer time.Sleep(2 * young)
+			return os.WriteFile(filepath.Join(p.at("m"), "2/model.graphdef"), []byte("by hand"), fileMode)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlacer(t)
+			p.pushed("m", baseTree, manifest.Options{Keep: 1})
+			if meddle != nil {
+				if err := meddle(p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			pl, _ := p.pushed("m", tree{"config.pbtxt": "n", "3/model.graphdef": "three"}, manifest.Options{Keep: 1})
+			if got := strings.Join(pl.Models[0].Kept, " "); got != "1 2" {
+				t.Fatalf("kept %s", got)
+			}
+			_, err := p.open().Remove(t.Context(), manifest.Selection{Models: []string{"m"}}, Owner{}, nil)
+			if drift := manifest.KindOf(err) == manifest.KindDrift; drift != (meddle != nil) || drift == !exists(p.at("m")) {
+				t.Errorf("it says %v", err)
+			}
 		})
 	}
 }
