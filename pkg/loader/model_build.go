@@ -83,16 +83,23 @@ func makeDir(dir string) error {
 // takeOver copies an unchanged file of the live tree. A hard link would change the live file's ctime, and newer Tritons
 // then load the model again.
 func (b *builder) takeOver(ctx context.Context, f manifest.File) error {
-	from := b.repo.live(b.plan.Model.Name, f.Path)
-	k := b.known[filepath.FromSlash(f.Path)]
+	from, to := b.repo.live(b.plan.Model.Name, f.Path), b.target(f.Path)
+	k, remembered := b.known[filepath.FromSlash(f.Path)]
 	unchanged := func() bool {
 		info, err := os.Lstat(from)
 		return err == nil && k.stamp == stampOf(info) && k.Digest == f.Digest
 	}
-	if !unchanged() {
+	if remembered && !unchanged() {
 		return b.changed(f.Path)
 	}
-	if err := clone(ctx, from, b.target(f.Path)); err != nil {
+	if err := clone(ctx, from, to); err != nil {
+		return err
+	}
+	if !remembered { // too young, or its time lies ahead: then the copy itself tells
+		is, err := hashed(ctx, to)
+		if err == nil && is != f.Digest {
+			err = b.changed(f.Path)
+		}
 		return err
 	}
 	if !unchanged() {

@@ -3,10 +3,12 @@
 package loader
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
@@ -100,4 +102,23 @@ func TestKeptVersions(t *testing.T) {
 	}
 	p.pushed("m", next, manifest.Options{Exact: true})
 	p.holds("m", next)
+}
+
+// What stays of the live tree is taken over whatever its times are: ahead, as from a machine whose clock is wrong, or of
+// this moment.
+func TestTakesOverAnyTime(t *testing.T) {
+	for name, later := range map[string]time.Duration{"ahead": time.Hour, "now": 0, "long ago": -9999 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlacer(t)
+			p.pushed("m", baseTree, manifest.Options{})
+			kept := filepath.Join(p.at("m"), "2/model.graphdef")
+			when := time.Now().Add(later)
+			if err := errors.Join(os.WriteFile(kept, []byte("by hand"), fileMode), os.Chtimes(kept, when, when)); err != nil {
+				t.Fatal(err)
+			}
+			next := tree{"config.pbtxt": "n", "1/model.graphdef": "n"}
+			p.pushed("m", next, manifest.Options{})
+			p.holds("m", next.with(tree{"2/model.graphdef": "by hand", "2/sub/part.bin": "part"}))
+		})
+	}
 }

@@ -44,8 +44,8 @@ type known struct {
 	Digest manifest.Digest `json:"digest"`
 }
 
-// young is how old a file's times must be when it is hashed for the digest to be remembered: within this, a further change
-// could leave the same times.
+// young is how old a file's ctime must be when it is hashed for the digest to be remembered: within this, a further change
+// could leave the same times. The mtime does not count: it is what somebody said, and may lie ahead.
 const young = 20 * time.Millisecond
 
 // scan describes what bears the name model in the repository. Digests are remembered from one scan to the next.
@@ -145,19 +145,25 @@ func digestOf(ctx context.Context, path string, info fs.FileInfo, old known) (kn
 	if old.Digest != "" && old.stamp == k.stamp {
 		return old, nil
 	}
+	var err error
+	k.Digest, err = hashed(ctx, path)
+	return k, err
+}
+
+// hashed reads a file and returns its digest.
+func hashed(ctx context.Context, path string) (manifest.Digest, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
-		return k, err
+		return "", err
 	}
 	defer f.Close()
 	h := sha256.New()
 	buf := hashBuffers.Get().(*[]byte)
 	defer hashBuffers.Put(buf)
 	if _, err := io.CopyBuffer(h, contextReader{ctx, f}, *buf); err != nil {
-		return k, err
+		return "", err
 	}
-	k.Digest = manifest.Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))
-	return k, nil
+	return manifest.Digest("sha256:" + hex.EncodeToString(h.Sum(nil))), nil
 }
 
 // contextReader ends with its context.
@@ -192,7 +198,7 @@ func (r *repository) remember(model string, old, fresh map[string]known) error {
 	now := time.Now().UnixNano()
 	same := len(old) == len(fresh)
 	for p, k := range fresh {
-		if now-max(k.MTime, k.CTime) < int64(young) && old[p] != k {
+		if now-k.CTime < int64(young) && old[p] != k {
 			delete(fresh, p)
 		}
 		same = same && old[p] == k

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"os"
@@ -69,7 +70,7 @@ func (c *digests) digest(ctx context.Context, path string) (manifest.Digest, loo
 		return k.Digest, k.look, nil
 	}
 	d, l, err := hashFile(ctx, path)
-	if err == nil && now.UnixNano()-max(l.MTime, l.CTime) > int64(tooYoung) {
+	if err == nil && now.UnixNano()-cmp.Or(l.CTime, l.MTime) > int64(tooYoung) { // an mtime may lie ahead
 		c.note(path, seen{l, d, now.Unix()})
 	}
 	return d, l, err

@@ -278,7 +278,7 @@ func (p *push) afterStale(stale error) error {
 	p.stale++
 	if p.stale > maxStale {
 		return manifest.Fail(manifest.KindEngine, "push", "the host kept changing under the push: %w", stale).
-			Advise("see what else changes images on that host, then run the same command again")
+			Advise("see what else changes images or models on that host, then run the same command again")
 	}
 	var f *manifest.Failure
 	if errors.As(stale, &f) {
