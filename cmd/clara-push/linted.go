@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 	"github.com/clara-push/clara-push/pkg/transfer"
@@ -43,7 +44,7 @@ func (o *modelOptions) lint(ctx context.Context, dirs []string, warn func(...str
 		return l, l.settled()
 	}
 	if err := l.verdict(false); err != nil {
-		l.tell()
+		l.tell(err)
 		return nil, err
 	}
 	return l, nil
@@ -54,8 +55,9 @@ func (l *linted) open() bool { return l.ask || len(l.elsewhere()) > 0 }
 
 // settled tells what was found, and fails when a model is refused.
 func (l *linted) settled() error {
-	l.tell()
-	return l.verdict(l.strict)
+	err := l.verdict(l.strict)
+	l.tell(err)
+	return err
 }
 
 func (l *linted) check(ctx context.Context) (err error) {
@@ -63,11 +65,18 @@ func (l *linted) check(ctx context.Context) (err error) {
 	return err
 }
 
-// tell says what was found.
-func (l *linted) tell() {
+// tell says what was found, but for what the error says for which a model is refused.
+func (l *linted) tell(refused error) {
 	for _, m := range l.reports {
 		for _, f := range m.Findings {
-			l.warn(f.Place() + ": " + f.Text + "; " + f.Advice)
+			text := f.Place() + ": " + f.Text
+			switch {
+			case refused != nil && strings.Contains(refused.Error(), text):
+				continue
+			case f.Severity == triton.Refuse:
+				text = f.String()
+			}
+			l.warn(text + "; " + f.Advice)
 		}
 	}
 }

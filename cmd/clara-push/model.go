@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"os"
 	"path"
 	"slices"
 
@@ -44,7 +46,8 @@ A push that was interrupted goes on where it stopped when the same command is ru
 		Args: modelsAndHost,
 		RunE: func(c *cobra.Command, args []string) error {
 			dirs, host := args[:len(args)-1], args[len(args)-1]
-			return within(c.Context(), o.timeout, func(ctx context.Context) error { return runModel(ctx, dirs, host, o, r) })
+			err := within(c.Context(), o.timeout, func(ctx context.Context) error { return runModel(ctx, dirs, host, o, r) })
+			return hostLast(host, err)
 		},
 	}
 	own := []section{{"Push", o.addFlags}, {"Server", o.serving.addFlags}, {"Source", o.addSourceFlags}}
@@ -80,6 +83,23 @@ func modelsAndHost(_ *cobra.Command, args []string) error {
 		return manifest.Fail(manifest.KindUsage, "", "which host?").Advise("clara-push model DIR... HOST")
 	}
 	return nil
+}
+
+// hostLast says of a failure that it may come from a folder standing where the host belongs.
+func hostLast(host string, err error) error {
+	var f *manifest.Failure
+	if info, e := os.Stat(host); e != nil || !info.IsDir() || !errors.As(err, &f) {
+		return err
+	}
+	switch f.Kind {
+	case manifest.KindUsage, manifest.KindNotFound, manifest.KindConnect:
+		also := host + " is a folder here: is the host missing? It comes last, as in clara-push model DIR... HOST"
+		if f.Hint != "" {
+			also = f.Hint + "; " + also
+		}
+		return f.Advise("%s", also)
+	}
+	return err
 }
 
 // useRepository checks the name of a folder of models, and makes the connection one for models alone.
