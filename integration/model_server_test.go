@@ -189,6 +189,16 @@ func TestModelServerTimeout(t *testing.T) {
 	r := s.push("--triton-timeout", "2s", s.state("m", "new", 2))
 	r.exits(t, 23)
 	r.says(t, "after 2s", "--triton-timeout")
+	// Nor is it waited for when the former model is back.
+	r = s.push("--triton-timeout", "1s", "--rollback-on-failure", s.state("m", "newer", 3))
+	r.exits(t, 23)
+	r.says(t, "after 1s", "rolled back, but Triton did not take the former m: it has not answered within 1s")
+	r = s.push("--timeout", "5s", "--triton-timeout", "8s", "--rollback-on-failure", s.local("m"))
+	r.exits(t, 23)
+	r.says(t, "within --timeout", "rolled back")
+	if _, err := os.Stat(s.live("m", "3")); err == nil {
+		t.Error("it was not rolled back")
+	}
 	s.Triton.Close()
 	r = s.push(s.state("m", "newer", 3))
 	r.exits(t, 23)

@@ -173,16 +173,22 @@ func (s *serving) undo(ctx context.Context, plan manifest.Plan, why error) error
 	return f.Advise("%s; %s", hint, f.Hint)
 }
 
-// restore has the server take what was put back, where it takes orders.
+// restore has the server take what was put back, where it takes orders. It waits no longer than for what it did not take.
 func (s *serving) restore(ctx context.Context, model string, gone bool) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	order := s.server.Load
 	if gone {
 		order = s.server.Unload
 	}
-	if err := order(ctx, model); err != nil && !errors.Is(err, triton.ErrNotExplicit) {
-		return err
+	err := order(ctx, model)
+	switch {
+	case errors.Is(err, triton.ErrNotExplicit):
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("it has not answered within %v", s.timeout)
 	}
-	return nil
+	return err
 }
 
 // addServer notes what became of models in the server. What was rolled back is not done.

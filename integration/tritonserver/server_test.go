@@ -185,11 +185,13 @@ func TestTakeLimits(t *testing.T) {
 	s.Stall("m")
 	want := triton.Want{Model: "m", Versions: []int64{1}, Limit: 300 * time.Millisecond}
 	notTaken(t, c, want, "has not answered")
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errors.New("why"))
 	defer cancel()
+	want.Limit = time.Minute
 	if _, err := c.Take(ctx, want); !errors.Is(err, context.DeadlineExceeded) || manifest.KindOf(err) == manifest.KindServer {
 		t.Errorf("interrupted: %v", err)
 	}
+	want.Limit = 300 * time.Millisecond
 	_, none := start(t, repo, tritonserver.Options{})
 	want.Versions, want.Before = []int64{2}, states(t, none, "m")
 	notTaken(t, none, want, "--model-control-mode=none")

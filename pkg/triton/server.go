@@ -154,10 +154,21 @@ type answer struct {
 	body   []byte
 }
 
-// ask makes one request within limit. Only the network makes an error.
+// ask makes one request within limit. Only the network makes an error, and the end of ctx, whose own error it is then.
 func (s *Server) ask(ctx context.Context, limit time.Duration, method, path, body string) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	within, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
 	defer cancel()
+	a, err := s.answer(within, method, path, body)
+	switch {
+	case err != nil && ctx.Err() != nil: // not what the client makes of its cause
+		err = ctx.Err()
+	case err != nil && within.Err() != nil:
+		err = context.Cause(within)
+	}
+	return a, err
+}
+
+func (s *Server) answer(ctx context.Context, method, path, body string) (answer, error) {
 	r, err := http.NewRequestWithContext(ctx, method, s.URL+path, strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
@@ -184,7 +195,7 @@ func (s *Server) States(ctx context.Context, model string) ([]VersionState, erro
 	return states, nil
 }
 
-// Load makes the server load a model afresh, and returns when it has. ctx is the only limit. The error is ErrNotExplicit, or
+// Load makes the server load a model, unless it has read these very files, and returns when it has. ctx is the only limit. The error is ErrNotExplicit, or
 // a KindServer failure with the server's reason.
 func (s *Server) Load(ctx context.Context, model string) error {
 	return s.order(ctx, "load", model, s.api.load)

@@ -114,8 +114,11 @@ func (t *taking) await(ctx context.Context, what Taken) (Taken, error) {
 func (t *taking) confirm(ctx context.Context) (bool, error) {
 	for _, v := range t.want.Versions {
 		ok, err := t.server.api.ready(ctx, t.want.Model, v)
-		if err != nil || !ok {
-			return false, err
+		if err != nil {
+			return false, t.server.unreachable(ctx, "ask Triton", err)
+		}
+		if !ok {
+			return false, nil
 		}
 	}
 	return true, nil
