@@ -80,6 +80,21 @@ func TestManyOddEntries(t *testing.T) {
 	}
 }
 
+// TestTooManyEntries wants more files than can be pushed to be refused, also when there are few and links repeat them.
+func TestTooManyEntries(t *testing.T) {
+	dir := place(t, t.TempDir(), "derived")
+	must(t, os.Mkdir(filepath.Join(dir, "1", "many"), 0o755))
+	for n := range 200 {
+		put(t, dir, fmt.Sprint("1/many/", n), "x")
+		must(t, os.Symlink("many", filepath.Join(dir, "1", fmt.Sprint("again", n))))
+	}
+	r, err := triton.Check(context.Background(), dir, triton.Options{})
+	must(t, err)
+	if !slices.ContainsFunc(r.Findings, func(f triton.Finding) bool { return f.Rule == triton.RuleTooMany }) {
+		t.Errorf("it says %v", r.Findings)
+	}
+}
+
 // TestNotThere wants the right kind of error for what cannot be looked at.
 func TestNotThere(t *testing.T) {
 	dir := place(t, t.TempDir(), "derived")

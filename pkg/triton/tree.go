@@ -15,8 +15,8 @@ import (
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
-// maxEntries is how many files and directories a model may have.
-const maxEntries = 200_000
+// maxEntries is how many files and directories a model may have, to Triton as many as anybody likes.
+const maxEntries = manifest.MaxModelFiles
 
 // errTooMany ends the reading of a tree.
 var errTooMany = errors.New("too many entries")
