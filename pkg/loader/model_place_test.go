@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,6 +120,37 @@ func TestTakesOverAnyTime(t *testing.T) {
 			next := tree{"config.pbtxt": "n", "1/model.graphdef": "n"}
 			p.pushed("m", next, manifest.Options{})
 			p.holds("m", next.with(tree{"2/model.graphdef": "by hand", "2/sub/part.bin": "part"}))
+		})
+	}
+}
+
+// What others may not read is told, as long as it stays: Triton often runs as another user.
+func TestTellsWhatOthersMayNotRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		closed string
+		to     tree
+		warns  bool
+	}{
+		"a file that stays":           {"config.pbtxt", baseTree, true},
+		"a folder that stays":         {"1", baseTree.with(tree{"config.pbtxt": "new"}), true},
+		"the model's own":             {".", baseTree.with(tree{"3/model.graphdef": "x"}), true},
+		"a file that is replaced":     {"config.pbtxt", baseTree.with(tree{"config.pbtxt": "new"}), false},
+		"a version that is replaced":  {"2", baseTree.with(tree{"2/model.graphdef": "x", "2/more": "y"}), false},
+		"a file of a model exchanged": {"labels.txt", baseTree.with(tree{"config.pbtxt": "new", "1/model.graphdef": "x"}), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlacer(t)
+			p.pushed("m", baseTree, manifest.Options{})
+			if err := os.Chmod(filepath.Join(p.at("m"), c.closed), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			pl, err := plan(p.open(), manifest.Options{}, nil, c.to.model("m"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(pl.Models[0].Warnings, " "); strings.Contains(got, "may not read "+c.closed+" ") != c.warns || !c.warns && got != "" {
+				t.Errorf("it warns %q", got)
+			}
 		})
 	}
 }

@@ -66,6 +66,7 @@ func (r *repository) scan(ctx context.Context, model string) (manifest.HostModel
 		return h, nil
 	}
 	h.Found, h.Newer = manifest.FoundDirectory, info.ModTime()
+	noteClosed(&h, ".", info)
 	old := r.remembered(model)
 	fresh, err := describe(ctx, root, old, &h)
 	if err != nil {
@@ -96,6 +97,7 @@ func describe(ctx context.Context, root string, old map[string]known, h *manifes
 		if info.ModTime().After(h.Newer) {
 			h.Newer = info.ModTime()
 		}
+		noteClosed(h, filepath.ToSlash(rel), info)
 		switch {
 		case e.IsDir():
 			h.Dirs = append(h.Dirs, filepath.ToSlash(rel))
@@ -131,6 +133,17 @@ func describe(ctx context.Context, root string, old map[string]known, h *manifes
 	slices.Sort(h.Dirs)
 	slices.SortFunc(h.Files, func(a, b manifest.File) int { return strings.Compare(a.Path, b.Path) })
 	return fresh, nil
+}
+
+// maxClosed is how many unreadable paths an inventory names.
+const maxClosed = 10
+
+// noteClosed notes an entry that other users may not read.
+func noteClosed(h *manifest.HostModel, path string, info fs.FileInfo) {
+	need := map[bool]fs.FileMode{true: 0o005, false: 0o004}[info.IsDir()]
+	if len(h.Closed) < maxClosed && info.Mode()&fs.ModeSymlink == 0 && info.Mode().Perm()&need != need {
+		h.Closed = append(h.Closed, path)
+	}
 }
 
 // hashBuffers are shared: a model may have ten thousand small files.

@@ -118,13 +118,25 @@ func PlanModel(m Model, live HostModel, exact, exchange bool) (ModelPlan, error)
 	if p.Place == PlaceVersion && !p.Gone && !exchange && slices.Contains(live.Dirs, p.Entry) {
 		p.Place, p.Entry = PlaceModel, ""
 	}
-	p.Warnings = servedOn(m, p.Kept)
+	p.Warnings = append(servedOn(m, p.Kept), p.unreadable(live)...)
 	if p.Place != PlaceNothing && live.Refusal != "" {
 		f := Fail(KindPermission, "plan model "+m.Name, "%s", live.Refusal)
 		f.Hint = live.Advice
 		return p, f
 	}
 	return p, takeable(p)
+}
+
+// unreadable warns of what stays on the host as it is and that a server which runs as another user could not read.
+func (p ModelPlan) unreadable(live HostModel) []string {
+	for _, c := range live.Closed {
+		if p.Place == PlaceModel || p.Place != PlaceNothing && p.Below(c) {
+			continue // it is placed afresh
+		}
+		return []string{fmt.Sprintf("model %s: other users may not read %s on the host, and Triton may run as another one: "+
+			"chmod -R a+rX on the model directory lets them", p.Model.Name, Plain(c))}
+	}
+	return nil
 }
 
 // takeable makes sure that what stays of the live tree can be copied.

@@ -60,6 +60,8 @@ type HostModel struct {
 	Files []File    `json:"files,omitempty"`
 	Dirs  []string  `json:"dirs,omitempty"`
 	Newer time.Time `json:"newer"` // the newest time in the tree
+	// Closed are paths, "." for the directory itself, that other users may not read; the first few.
+	Closed []string `json:"closed,omitempty"`
 	// Refusal says why this user may not change it; empty when it may. Advice is what mends it.
 	Refusal string `json:"refusal,omitempty"`
 	Advice  string `json:"advice,omitempty"`
