@@ -179,7 +179,8 @@ const maxModelName = 200
 // CheckModelName reports whether name can be the name of a model directory: one path element, printable, not hidden.
 func CheckModelName(name string) error {
 	if len(name) > maxModelName {
-		return Fail(KindModel, "check model", "a name of %d bytes is too long for a model", len(name)).Advise("use at most %d", maxModelName)
+		return Fail(KindModel, "check model", "%.40q… cannot be the name of a model: it has %d bytes", Plain(name), len(name)).
+			Advise("use at most %d", maxModelName)
 	}
 	if name == "" || name[0] == '.' || name[0] == '-' || !printable(name) || strings.ContainsAny(name, "/\\") {
 		return Fail(KindModel, "check model", "%q cannot be the name of a model", Plain(name)).
