@@ -88,20 +88,22 @@ func (r *repository) checkFolder(dir string) error {
 		return refuseRepository("%s may not write to %s: %w", runningAs(), dir, err).
 			Advise("push with --sudo, or give the user the right once: %s", commands("sudo chown "+runningAs()+" "+quoted(dir), prepareStage(dir)))
 	}
-	return sharesDevice(dir, filepath.Dir(dir))
+	return movable(dir, filepath.Dir(dir))
 }
 
-// sharesDevice makes sure that what lies in dir, beside the repository or its stage, can be moved into the repository.
-func sharesDevice(real, dir string) error {
-	same, err := sameDevice(real, dir)
-	if err != nil {
-		return refuseRepository("%w", err)
+// movable makes sure that what lies in dir can be moved into the repository at real in one step.
+func movable(real, dir string) error {
+	if !apart(real, dir) {
+		return nil
 	}
-	if !same {
-		return refuseRepository("%s is a file system of its own, so nothing beside it can be moved into it in one step", real).
-			Advise("name a folder inside that file system as repository, for example --repository %s, and let Triton serve that", quoted(filepath.Join(real, "models")))
-	}
-	return nil
+	return refuseRepository("%s is a file system of its own, so nothing beside it can be moved into it in one step", real).
+		Advise("name a folder inside that file system as repository, for example --repository %s, and let Triton serve that", quoted(filepath.Join(real, "models")))
+}
+
+// apart reports whether two directories belong to different mounts, which may well be of one file system. The kernel looks at
+// that before it finds that "." cannot be renamed.
+func apart(a, b string) bool {
+	return errors.Is(unix.Rename(a+"/.", b+"/."), unix.EXDEV)
 }
 
 // checkModel says why this user may not replace the tree of a model, and what to do; empty when it may. Moving a folder to
@@ -111,6 +113,10 @@ func (r *repository) checkModel(h manifest.HostModel) (refusal, advice string) {
 		return "", ""
 	}
 	for _, d := range append([]string{""}, h.Dirs...) {
+		if (d == "" || manifest.IsVersion(d)) && apart(r.real, r.live(h.Name, d)) {
+			return r.live(h.Name, d) + " is a file system of its own, which nothing can take the place of in one step",
+				"unmount it on the host; put what is mounted there elsewhere in the repository's own file system"
+		}
 		if err := unix.Access(r.live(h.Name, d), unix.W_OK|unix.X_OK); err != nil {
 			return fmt.Sprintf("%s may not change %s: %v", runningAs(), r.live(h.Name, d), err),
 				fmt.Sprintf("push with --sudo, or give the user the right once: sudo chown -R %s %s", runningAs(), quoted(r.live(h.Name, "")))
@@ -130,7 +136,7 @@ func (r *repository) makeOwn(parent string) error {
 			return refuseRepository("the stage beside the repository cannot be used: %w", err).Advise("%s", mendStage(dir))
 		}
 	}
-	return sharesDevice(r.real, r.own)
+	return movable(r.real, r.own)
 }
 
 // ownFolder makes dir for this user alone, or makes sure that it is: no link, nobody else's, writable by nobody else.
@@ -151,17 +157,6 @@ func ownFolder(dir string) error {
 		return fmt.Errorf("%s can be written by others", dir)
 	}
 	return nil
-}
-
-func sameDevice(a, b string) (bool, error) {
-	var sa, sb syscall.Stat_t
-	if err := syscall.Stat(a, &sa); err != nil {
-		return false, &os.PathError{Op: "stat", Path: a, Err: err}
-	}
-	if err := syscall.Stat(b, &sb); err != nil {
-		return false, &os.PathError{Op: "stat", Path: b, Err: err}
-	}
-	return sa.Dev == sb.Dev, nil
 }
 
 // noExchange, when set in the environment, makes clara-push do as if the file system could not exchange entries: for

@@ -109,6 +109,45 @@ func TestAdviceWorks(t *testing.T) {
 	}
 }
 
+// A repository or a model that is mounted by itself is refused before anything is sent, also when it is of the same file system.
+func TestMountsAreRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount")
+	}
+	for name, c := range map[string]struct {
+		on   string // below the parent of the repository
+		says string
+	}{
+		"the repository": {"models", "is a file system of its own, so nothing beside it"},
+		"a model":        {"models/m", "is a file system of its own, which nothing"},
+		"a version":      {"models/m/1", "is a file system of its own, which nothing"},
+	} {
+		for _, kind := range []string{"bind", "tmpfs"} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				p := newPlacer(t)
+				p.pushed("m", baseTree, manifest.Options{})
+				from, on := filepath.Join(p.dir, "from"), filepath.Join(p.dir, c.on)
+				if err := os.CopyFS(from, os.DirFS(on)); err != nil {
+					t.Fatal(err)
+				}
+				var flags uintptr
+				if kind == "bind" {
+					flags = syscall.MS_BIND
+				}
+				if err := syscall.Mount(from, on, map[string]string{"tmpfs": "tmpfs"}[kind], flags, ""); err != nil {
+					t.Skipf("this machine lets nobody mount: %v", err)
+				}
+				defer syscall.Unmount(on, syscall.MNT_DETACH)
+				h := p.open()
+				_, err := plan(h, manifest.Options{}, nil, baseTree.with(tree{"config.pbtxt": "new"}).model("m"))
+				if manifest.KindOf(err) != manifest.KindPermission || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("it says %v", err)
+				}
+			})
+		}
+	}
+}
+
 // openAs opens a repository as another user would, in a process of that user.
 func openAs(t *testing.T, uid uint32, repo string) *manifest.Failure {
 	t.Helper()
