@@ -321,7 +321,7 @@ func readFailure(path string, err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return manifest.Fail(manifest.KindNotFound, "read model "+path, "%w", err).Advise("name a folder that holds config.pbtxt and version folders")
 	case errors.Is(err, fs.ErrPermission):
-		return manifest.Fail(manifest.KindPermission, "read model "+path, "%w", err)
+		return manifest.Fail(manifest.KindPermission, "read model "+path, "%w", err).Advise("make it readable, or run as its owner")
 	}
 	return manifest.Fail(manifest.KindInternal, "read model "+path, "%w", err)
 }

@@ -2,6 +2,7 @@ package triton
 
 import (
 	"io/fs"
+	"os"
 	"path"
 	"runtime"
 	"slices"
@@ -24,7 +25,7 @@ func (c *checker) checkFiles() {
 		case !e.dir && e.size > 0 && e.size < pointerLimit:
 			c.checkPointer(e)
 		}
-		if isPrivate(e) {
+		if isPrivate(e) && c.readable(e) {
 			private = append(private, e)
 		}
 	}
@@ -36,6 +37,20 @@ func (c *checker) checkPointer(e *entry) {
 	if head, err := e.read(0, 64); err == nil && isPointer(head) {
 		c.refuse(RuleFilePointer, c.at(e.path), "this is not the file but a pointer to it, left by Git LFS").advise("run: git lfs pull")
 	}
+}
+
+// readable reports whether this user may read e, and notes once that it may not.
+func (c *checker) readable(e *entry) bool {
+	at := c.at(e.path)
+	noted := slices.ContainsFunc(c.found, func(f *Finding) bool { return f.Rule == RuleUnreadable && f.File == at.file }) ||
+		e.path == configName && c.config == nil
+	f, err := os.Open(e.real)
+	if err == nil {
+		f.Close()
+	} else if !noted {
+		c.refuse(RuleUnreadable, at, "it cannot be read: %v", causeOf(err)).advise("make it readable, or run as its owner")
+	}
+	return err == nil
 }
 
 // checkPrivate notes what others than its owner cannot read. Triton often runs as another user.

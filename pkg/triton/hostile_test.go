@@ -2,6 +2,7 @@ package triton_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -143,12 +144,23 @@ func TestUnreadable(t *testing.T) {
 	if os.Geteuid() == 0 || runtime.GOOS == "windows" {
 		t.Skip("this user can read everything")
 	}
+	for _, path := range []string{"1/model.graphdef", "1", "config.pbtxt", "1/notes"} {
+		dir := place(t, t.TempDir(), "liver")
+		put(t, dir, "1/notes", "x")
+		p := filepath.Join(dir, filepath.FromSlash(path))
+		must(t, os.Chmod(p, 0))
+		r, err := triton.Check(context.Background(), dir, triton.Options{})
+		must(t, errors.Join(err, os.Chmod(p, 0o755)))
+		if len(r.Findings) != 1 || r.Findings[0].Rule != triton.RuleUnreadable || r.Findings[0].Severity != triton.Refuse || r.Findings[0].File != p {
+			t.Errorf("%s: %v", path, r.Findings)
+		}
+	}
 	dir := place(t, t.TempDir(), "liver")
-	must(t, os.Chmod(filepath.Join(dir, "1", "model.graphdef"), 0o200))
-	r, err := triton.Check(context.Background(), dir, triton.Options{})
-	must(t, err)
-	if r.Count(triton.Refuse) != 1 || r.Findings[len(r.Findings)-1].Rule != triton.RuleUnreadable {
-		t.Errorf("%v", r.Findings)
+	must(t, os.Chmod(dir, 0))
+	_, err := triton.Check(context.Background(), dir, triton.Options{})
+	must(t, os.Chmod(dir, 0o755))
+	if manifest.KindOf(err) != manifest.KindPermission || strings.Count(err.Error(), dir) != 1 {
+		t.Errorf("the directory: %v", err)
 	}
 }
 

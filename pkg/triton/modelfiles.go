@@ -19,6 +19,7 @@ func (c *checker) checkVersion(v version) {
 	file := c.modelFile()
 	switch {
 	case c.backend.platform == platformEnsemble:
+	case c.tree.refused[v.dir.path]: // nobody knows what is in it
 	case file == "" && c.backend.shape == anyFile:
 		if !slices.ContainsFunc(c.tree.below[v.dir.path], func(e *entry) bool { return !isJunk(e) }) {
 			c.refuse(RuleModelFile, c.at(v.dir.path), "version %d is empty", v.number).advise("put the model file into it")

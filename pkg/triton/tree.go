@@ -49,13 +49,10 @@ func (c *checker) readTree(ctx context.Context) (*tree, error) {
 	}
 	t := &tree{root: root, entries: map[string]*entry{}, below: map[string][]*entry{}, refused: map[string]bool{}}
 	err = c.readDir(ctx, t, "", []string{root})
-	switch {
-	case errors.Is(err, errTooMany):
+	if errors.Is(err, errTooMany) {
 		c.refuse(RuleTooMany, c.at(""), "the directory holds more than %d files and directories", maxEntries).
 			advise("name the model directory itself, or remove what the model does not need")
 		return t, nil
-	case errors.Is(err, fs.ErrPermission):
-		return t, unreadable(c.dir, err)
 	}
 	return t, err
 }
@@ -68,6 +65,7 @@ func (c *checker) readDir(ctx context.Context, t *tree, at string, above []strin
 	found, err := os.ReadDir(above[len(above)-1])
 	if err != nil && at != "" {
 		c.refuse(RuleUnreadable, c.at(at), "the directory cannot be read: %v", causeOf(err)).advise("make it readable, or run as its owner")
+		t.refused[at] = true
 		return nil
 	}
 	if err != nil {
