@@ -197,11 +197,15 @@ func (m *models) build(ctx context.Context, plans []manifest.ModelPlan, receipt 
 	g.Go(func() error { return m.stage.await(going, sentBy(plans)) })
 	g.Go(func() error { return m.stage.plant(going, small(builders)) })
 	g.Go(func() error { return each(builders, func(_ int, b *builder) error { return b.copyLive(going) }) })
-	if err := g.Wait(); err != nil {
+	err := g.Wait()
+	if err == nil { // and nothing has left the stage
+		err = each(builders, func(_ int, b *builder) error { return b.again(ctx) })
+	}
+	if err != nil {
 		return nil, modelFailure("build models", err)
 	}
 	uses, all := usesOf(plans), make([]*placing, len(plans))
-	err := each(builders, func(i int, b *builder) error {
+	err = each(builders, func(i int, b *builder) error {
 		err := b.fill(ctx, uses)
 		if err == nil {
 			all[i], err = b.step(receipt)

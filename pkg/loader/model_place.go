@@ -41,6 +41,20 @@ func (r *repository) begin(ctx context.Context, p manifest.ModelPlan, stage *fil
 	}, nil
 }
 
+// again looks once more at the live model, now that all files are there, which may have taken long. A change by somebody else
+// would be overwritten unseen, and what is kept for a rollback would not be what it is said to be.
+func (b *builder) again(ctx context.Context) error {
+	live, err := b.repo.scan(ctx, b.plan.Model.Name)
+	if err != nil {
+		return err
+	}
+	if live.Found != b.live.Found || treeOf(live) != treeOf(b.live) {
+		return manifest.Fail(manifest.KindStale, "place model "+b.plan.Model.Name, "somebody else changed the model meanwhile")
+	}
+	b.newer = after(live.Newer)
+	return nil
+}
+
 // ownTree makes an empty folder for what goes into the live tree and what comes out of it.
 func ownTree(dir string) error {
 	if err := os.RemoveAll(dir); err != nil {

@@ -154,3 +154,46 @@ func TestTellsWhatOthersMayNotRead(t *testing.T) {
 		})
 	}
 }
+
+// What somebody changes by hand while files travel is not overwritten unseen: the push plans anew, and what it then replaces
+// can be gone back to.
+func TestChangedWhileFilesTravel(t *testing.T) {
+	bothWays(t, func(t *testing.T, _ bool) {
+		p := newPlacer(t)
+		p.pushed("m", baseTree, manifest.Options{Keep: 1})
+		next := tree{"config.pbtxt": "new", "1/model.graphdef": "new", "2/model.graphdef": large}
+		h := p.open()
+		pl, err := plan(h, manifest.Options{Keep: 1}, nil, next.model("m"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		applied := make(chan error, 1)
+		go func() {
+			_, err := h.Apply(t.Context(), pl, nil, func() {}, nil)
+			applied <- err
+		}()
+		for end := time.Now().Add(10 * time.Second); !exists(p.own("trees", "m")); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("nothing is being built")
+			}
+		}
+		byHand := baseTree.with(tree{"labels.txt": "by hand"})
+		if err := os.WriteFile(filepath.Join(p.at("m"), "labels.txt"), []byte("by hand"), fileMode); err != nil {
+			t.Fatal(err)
+		}
+		if err := send(h, pl, contentsOf(next)); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-applied; manifest.KindOf(err) != manifest.KindStale {
+			t.Errorf("it says %v", err)
+		}
+		p.holds("m", byHand)
+		h.Close()
+		again, _ := p.pushed("m", next, manifest.Options{Keep: 1})
+		if again.Sizes.Send > 0 {
+			t.Errorf("%d bytes travel again", again.Sizes.Send)
+		}
+		p.holds("m", next)
+		p.holdsAfterRollback("m", byHand)
+	})
+}
