@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
@@ -141,4 +142,23 @@ func TestRollbackVerifies(t *testing.T) {
 		t.Errorf("the rollback says %v", err)
 	}
 	p.holds("m", tree{"config.pbtxt": "x"})
+}
+
+// A clock that was set back does not change what came last: that is kept, and taken back first.
+func TestKeepWhenTheClockIsSetBack(t *testing.T) {
+	p := newPlacer(t)
+	ahead := manifest.Receipt{ID: newReceiptID(time.Now().Add(time.Hour)), Act: manifest.ActPush}
+	p.open().record(&ahead)
+	last := ahead.ID
+	for _, config := range []string{"a", "b", "c"} {
+		_, r := p.pushed("m", baseTree.with(tree{"config.pbtxt": config}), manifest.Options{Keep: 1})
+		if r.ID <= last {
+			t.Errorf("the receipt %s comes before %s", r.ID, last)
+		}
+		last = r.ID
+	}
+	p.holdsAfterRollback("m", baseTree.with(tree{"config.pbtxt": "b"}))
+	if all, err := p.open().Receipts(); err != nil || all[0].Act != manifest.ActRollback {
+		t.Errorf("the newest receipt is %+v, %v", all[0], err)
+	}
 }

@@ -26,20 +26,40 @@ const maxReceipt = 8 << 20
 
 var receiptID = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$`)
 
+const receiptTime = "20060102T150405Z"
+
 // newReceiptID makes an ID that sorts by time, to the microsecond, and that no other push has: five hexadecimal digits of
 // microseconds, three that are random.
 func newReceiptID(now time.Time) string {
 	var nonce [2]byte
 	rand.Read(nonce[:]) // never fails
-	return fmt.Sprintf("%s-%05x%03x", now.UTC().Format("20060102T150405Z"), now.Nanosecond()/1000, binary.BigEndian.Uint16(nonce[:])>>4)
+	return fmt.Sprintf("%s-%05x%03x", now.UTC().Format(receiptTime), now.Nanosecond()/1000, binary.BigEndian.Uint16(nonce[:])>>4)
 }
 
 func (h *Host) newReceipt(p manifest.Plan) manifest.Receipt {
 	now := time.Now().UTC()
 	return manifest.Receipt{
-		ID: newReceiptID(now), Tool: h.tool, Session: p.Session, From: manifest.Plain(p.From),
+		ID: h.nextID(now), Tool: h.tool, Session: p.Session, From: manifest.Plain(p.From),
 		User: userName(), Host: hostName(), Engine: h.Engine(), Started: now, Provenance: plainProvenance(p.Provenance),
 	}
+}
+
+// nextID makes an ID that sorts behind all that are there, also when the clock was set back since: the newest is what a
+// rollback takes back, and what stays when former states are pruned.
+func (h *Host) nextID(now time.Time) string {
+	id := newReceiptID(now)
+	entries, _ := os.ReadDir(h.receiptDir()) // that there is none yet is no failure, any other is told by whoever reads them
+	for _, e := range slices.Backward(entries) {
+		last, isJSON := strings.CutSuffix(e.Name(), ".json")
+		if !isJSON || !receiptID.MatchString(last) {
+			continue
+		}
+		if at, err := time.Parse(receiptTime, last[:strings.IndexByte(last, '-')]); err == nil && last >= id {
+			id = newReceiptID(at.Add(time.Second))
+		}
+		break
+	}
+	return id
 }
 
 // plainProvenance makes a bundle's claims safe to print.
