@@ -25,7 +25,7 @@ func TestBadArchive(t *testing.T) {
 		{"wrong config", wrongConfig, 17, "sha256:", true},
 		{"wrong manifest", wrongManifest, 17, "sha256:", true},
 		{"config of other layers", otherConfig, 19, "layers", true},
-		{"flipped layer", flippedLayer, 17, "sha256:", false},
+		{"flipped layer", flippedLayer, 17, "its bytes have another digest", false}, // by the host, which asks the source
 		{"longer layer", longerLayer, 17, "bytes", true},
 		{"missing layer", missingLayer, 21, "lacks", true},
 		{"missing config", missingConfig, 21, "sha256:", true},

@@ -5,13 +5,8 @@ package loader
 import (
 	"context"
 	"errors"
-	"io"
-	"os"
 	"slices"
 	"sync"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/clara-push/clara-push/pkg/engine"
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -118,7 +113,9 @@ func (a *applying) load(ctx context.Context, n int) (placed, error) {
 		l.undo(ctx)
 		return placed{}, l.judge(err)
 	}
-	a.clear(n)
+	var clearing sync.WaitGroup
+	clearing.Go(func() { a.clear(n) })
+	defer clearing.Wait()
 	p, err := a.host.prove(ctx, l.id, identityOf(l.plan), a.ev)
 	if err != nil {
 		l.undo(ctx)
@@ -127,8 +124,8 @@ func (a *applying) load(ctx context.Context, n int) (placed, error) {
 	return p, nil
 }
 
-// clear drops from the stage what the engine has taken and no later image needs. It comes before the proof, because what an
-// engine makes durable for that would wait until the disk has all the chunks, too, which nobody needs any more.
+// clear drops from the stage what the engine has taken and no later image needs: while the image is proven, for it takes a
+// while.
 func (a *applying) clear(n int) {
 	needed := map[manifest.Digest]bool{}
 	for _, ip := range a.plan.Images[n+1:] {
@@ -139,42 +136,6 @@ func (a *applying) clear(n int) {
 	for _, b := range a.plan.Images[n].Needs() {
 		if !needed[b.Digest] {
 			_ = a.host.stage.Drop(b.Digest) // it is tried again when all is done
-		}
-	}
-}
-
-// stream has the engine load the thin archive while it is written. What the engine unpacks once it has the whole, it unpacks into
-// the page cache; the disk is put to work on that at once, because the proof will wait until it has been written.
-func (l *loading) stream(ctx context.Context) error {
-	loaded := make(chan struct{})
-	defer close(loaded)
-	_, err := l.host.engine.Load(ctx, func(ctx context.Context, w io.Writer) error {
-		err := l.write(ctx, w)
-		if err == nil {
-			go l.host.writeBack(loaded)
-		}
-		return err
-	})
-	return err
-}
-
-// rest is how long the disk is left alone between two rounds of writing back.
-const rest = time.Second
-
-// writeBack has what the engine changes written to disk, again and again, until done is closed. Where this user may not look into the
-// engine's folder, the kernel is left to itself.
-func (h *Host) writeBack(done <-chan struct{}) {
-	f, err := os.Open(h.engine.Describe().Root)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	for {
-		select {
-		case <-done:
-			return
-		case <-time.After(rest):
-			_ = unix.Syncfs(int(f.Fd())) // the proof will tell
 		}
 	}
 }

@@ -99,6 +99,8 @@ type damaged struct {
 func (d *damaged) Error() string { return fmt.Sprintf("blob %s %s", d.blob, d.how) }
 
 func (v *verifier) wrong(format string, args ...any) error {
-	return manifest.Fail(manifest.KindIntegrity, "load", "%w", &damaged{v.d.Digest, fmt.Sprintf(format, args...)}).
+	f := manifest.Fail(manifest.KindIntegrity, "load", "%w", &damaged{v.d.Digest, fmt.Sprintf(format, args...)}).
 		Advise("push again: it will be sent anew")
+	f.Absent = []manifest.Digest{v.d.Digest}
+	return f
 }

@@ -44,7 +44,8 @@ type Failure struct {
 	Step string // what was being done: "connect", "load image app:1"
 	Hint string // what to do, a sentence or a command; empty when nothing helps
 	Err  error  // why; never nil
-	// Absent, of a KindStale failure: layers (by diffID) or blobs that the host turned out not to have.
+	// Absent, of a KindStale failure: layers (by diffID) or blobs that the host turned out not to have. Of a KindIntegrity
+	// failure: blobs that arrived there damaged.
 	Absent []Digest
 }
 

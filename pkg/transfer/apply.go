@@ -55,13 +55,13 @@ func (s *SSH) carry(ctx context.Context, control *channel, k *call, p manifest.P
 	case a := <-answered:
 		cancel(errAnswered)
 		<-uploaded //nolint:errcheck // whatever it says now, the agent's answer counts
-		return a.message, a.err
+		return a.message, u.blame(ctx, a.err)
 	case err := <-uploaded:
 		if err != nil {
-			return wire.Message{}, s.giveUp(ctx, control, err, answered)
+			return wire.Message{}, u.blame(ctx, s.giveUp(ctx, control, err, answered))
 		}
 		a := <-answered
-		return a.message, a.err
+		return a.message, u.blame(ctx, a.err)
 	}
 }
 

@@ -21,12 +21,10 @@ func (f *localFeed) Next(ctx context.Context, n int) (manifest.Descriptor, io.Re
 	}
 	d := needs[f.taken[n]].Descriptor
 	f.taken[n]++
-	blob, err := f.src.Open(ctx, d, 0)
+	r := reading{src: f.src}
+	blob, err := r.open(ctx, d, 0)
 	if err != nil {
 		return d, nil, err
-	}
-	if c, ok := blob.(*manifest.Checked); ok {
-		c.Unhashed() // the loader hashes
 	}
 	d.Size = blob.Size()
 	return d, &fedBlob{blob, ctx, d, f.count}, nil

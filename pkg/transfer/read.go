@@ -2,7 +2,9 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -51,12 +53,43 @@ func missing(size int64, staged []int) []span {
 	return runs
 }
 
+// open opens a blob to be sent. The host hashes it, so that is not done here as well; blame does when there is reason to.
+func (r *reading) open(ctx context.Context, d manifest.Descriptor, offset int64) (manifest.BlobReader, error) {
+	blob, err := r.src.Open(ctx, d, offset)
+	if c, ok := blob.(*manifest.Checked); ok {
+		c.Unhashed()
+	}
+	return blob, err
+}
+
+// blame finds out whether a blob that the host found damaged is so in the source already. It returns why it is, else err.
+func (r *reading) blame(ctx context.Context, err error) error {
+	var f *manifest.Failure
+	if !errors.As(err, &f) || f.Kind != manifest.KindIntegrity {
+		return err
+	}
+	for _, b := range r.plan.Blobs {
+		if !slices.Contains(f.Absent, b.Digest) {
+			continue
+		}
+		blob, e := r.src.Open(ctx, b.Descriptor, 0)
+		if e == nil {
+			_, e = io.Copy(io.Discard, blob)
+			blob.Close()
+		}
+		if manifest.KindOf(e) == manifest.KindIntegrity {
+			return e
+		}
+	}
+	return err
+}
+
 // readRange reads the chunks run of d; from opened when that is at the beginning and r is too.
 func (r *reading) readRange(ctx context.Context, d manifest.Descriptor, run span, opened manifest.BlobReader) error {
 	blob := opened
 	if blob == nil || run.from > 0 {
 		var err error
-		if blob, err = r.src.Open(ctx, d, int64(run.from)*manifest.ChunkSize); err != nil {
+		if blob, err = r.open(ctx, d, int64(run.from)*manifest.ChunkSize); err != nil {
 			return err
 		}
 		defer blob.Close()

@@ -115,7 +115,7 @@ type Failure struct {
 	Step   string            `json:"step"`
 	Text   string            `json:"text"`
 	Hint   string            `json:"hint"`
-	Absent []manifest.Digest `json:"absent,omitempty"` // of a stale failure: what the host turned out not to have
+	Absent []manifest.Digest `json:"absent,omitempty"` // as of manifest.Failure
 }
 
 // Pack makes a Failure of err.
