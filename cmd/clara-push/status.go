@@ -21,7 +21,7 @@ file was edited, an image that is no longer whole. After a rollback it is compar
   clara-push status gpu01`,
 		Args: hostOrHere,
 		RunE: func(c *cobra.Command, args []string) error {
-			o.anyEngine = true
+			o.anyEngine, o.look = true, true
 			return within(c.Context(), o.timeout, func(ctx context.Context) error { return runStatus(ctx, hostIn(args), o, r) })
 		},
 	}

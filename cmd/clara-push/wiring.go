@@ -211,7 +211,7 @@ func open(ctx context.Context, host string, o connection, ev manifest.Events) (s
 	}
 	return opened(transfer.OpenLocal(ctx, transfer.LocalOptions{
 		StateDir: o.stateDir, EngineHost: o.hostEngine, NoEngine: o.modelsOnly, AnyEngine: o.anyEngine, Repository: o.repository,
-		LockWait: o.lockTimeout, Version: versionText(), Events: ev,
+		Look: o.look, LockWait: o.lockTimeout, Version: versionText(), Events: ev,
 	}))
 }
 
