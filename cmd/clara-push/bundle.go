@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -122,6 +123,18 @@ func (o *bundleOptions) check() error {
 	return nil
 }
 
+// warnings say what hosts cannot do with the release as it is named.
+func (o *bundleOptions) warnings() []string {
+	var w []string
+	if o.version != "" && o.application == "" {
+		w = append(w, "--version without --application: no host will know that a later bundle is older than this")
+	}
+	if _, ok := manifest.CompareVersions(o.version, o.version); o.version != "" && !ok {
+		w = append(w, fmt.Sprintf("version %q cannot be compared with others, so hosts may refuse it as too old; versions like 1.2.3 can", manifest.Plain(o.version)))
+	}
+	return w
+}
+
 func runBundle(ctx context.Context, o bundleOptions, r *report) error {
 	r.summary.DryRun = o.dryRun
 	if err := o.check(); err != nil {
@@ -131,6 +144,7 @@ func runBundle(ctx context.Context, o bundleOptions, r *report) error {
 	if err != nil {
 		return err
 	}
+	r.warnings(o.warnings()...)
 	signer, err := o.sign.signer(ctx) // may ask for a passphrase, which is better now than in an hour
 	if err != nil {
 		return err
