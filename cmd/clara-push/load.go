@@ -92,6 +92,9 @@ func bundleAndHost(c *cobra.Command, args []string) error {
 	case 1:
 		return nil
 	case 2:
+		if err := noEmptyHost(args[1:]); err != nil {
+			return err
+		}
 		return backwards(args[0], args[1])
 	}
 	return manifest.Fail(manifest.KindUsage, "", "one bundle and at most one host, %d words are given", len(args)).Advise("clara-push %s", c.Use)
