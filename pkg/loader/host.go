@@ -92,6 +92,13 @@ func (h *Host) openState(o Options) (err error) {
 	return err
 }
 
+// sayOnce notes what a person should hear.
+func (h *Host) sayOnce(text string) {
+	if !slices.Contains(h.said, text) {
+		h.said = append(h.said, text)
+	}
+}
+
 // noEngine fails with the reason why there is no engine.
 func (h *Host) noEngine() error {
 	if h.lacks != nil {

@@ -16,11 +16,12 @@ const shownPaths = 20
 // Status tells what receipts say that was placed here, and whether it still is. Files that have not changed since they were
 // looked at last are not read. It fails with KindPermission when images were placed and there is no engine to ask.
 func (h *Host) Status(ctx context.Context) (manifest.Status, error) {
-	s := manifest.Status{Host: hostName(), State: h.dir, Warnings: h.said}
+	s := manifest.Status{Host: hostName(), State: h.dir}
 	past, err := h.history()
 	if err != nil {
 		return s, err
 	}
+	s.Warnings = h.said
 	s.Releases = past.releases()
 	for _, k := range past.order {
 		story := past.stories[k]
