@@ -69,7 +69,7 @@ func asFailure(err error) *manifest.Failure {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, fs.ErrPermission):
-		return manifest.Fail(manifest.KindPermission, "", "%w", err)
+		return manifest.Fail(manifest.KindPermission, "", "%w", err).Advise("have this user given the right to read it, or be the one who has it (sudo)")
 	case errors.Is(err, fs.ErrNotExist):
 		return manifest.Fail(manifest.KindNotFound, "", "%w", err)
 	}
