@@ -54,6 +54,9 @@ func newChange(t *testing.T, kind lab.Kind, act manifest.Act) *nameChange {
 	for _, s := range c.releases[:2] {
 		p.pushed(s, manifest.Options{Keep: 1})
 	}
+	if act == manifest.ActRemove {
+		docker(t, p.engine, "create", "--name", "user", "two:1")
+	}
 	return c
 }
 
@@ -129,10 +132,18 @@ func (c *nameChange) done(completed bool) {
 	slices.Sort(names)
 	models, err := os.ReadDir(c.repo)
 	must(c.t, err)
+	h, err := loader.Open(c.t.Context(), loader.Options{EngineHost: c.engine.Host(), StateDir: c.state, Repository: c.repo})
+	must(c.t, err)
+	defer h.Close()
+	r, err := h.LastReceipt()
+	must(c.t, err)
+	if r.Act != c.act || r.Completed != completed || len(r.Images) != 2 || len(r.Models) != 1 || strings.Contains(strings.Join(r.Warnings, " "), "could not") {
+		c.t.Fatalf("receipt %+v", r)
+	}
 	switch {
-	case c.act == manifest.ActRemove:
-		if len(names)+len(models) > 0 {
-			c.t.Errorf("there are %v and %v", names, models)
+	case c.act == manifest.ActRemove: // a container uses the second image
+		if keeper := r.Images[1].Keeper; keeper == "" || strings.Join(names, " ") != keeper || len(models) > 0 {
+			c.t.Errorf("there are %v and %v; receipt %+v", names, models, r)
 		}
 	case strings.Join(names, " ") != "one:1 two:1":
 		c.t.Errorf("there are the names %v", names)
@@ -140,13 +151,5 @@ func (c *nameChange) done(completed bool) {
 		if got := c.bearing(c.releases[0], c.releases[1]); got != "000" {
 			c.t.Errorf("they are %s", got)
 		}
-	}
-	h, err := loader.Open(c.t.Context(), loader.Options{EngineHost: c.engine.Host(), StateDir: c.state, Repository: c.repo})
-	must(c.t, err)
-	defer h.Close()
-	r, err := h.LastReceipt()
-	must(c.t, err)
-	if r.Act != c.act || r.Completed != completed || len(r.Images) != 2 || len(r.Models) != 1 || strings.Contains(strings.Join(r.Warnings, " "), "could not") {
-		c.t.Errorf("receipt %+v", r)
 	}
 }
