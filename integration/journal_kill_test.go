@@ -19,14 +19,16 @@ import (
 	"github.com/clara-push/clara-push/pkg/transfer"
 )
 
-// loadOrder, when set in the environment, makes this test binary load a shelf into this machine and end, so that it can be
-// killed. It is a loading as JSON.
+// loadOrder, when set in the environment, makes this test binary load a shelf into this machine, or take what was loaded back or
+// away, and end, so that it can be killed. It is a loading as JSON.
 const loadOrder = "CLARA_PUSH_LAB_LOAD"
 
 // A loading says what is loaded where.
 type loading struct {
 	Shelf               string // folder
 	Engine, State, Repo string
+	Act                 manifest.Act       // rollback or removal; else it is a load
+	What                manifest.Selection // of a removal
 }
 
 func (l loading) open(ctx context.Context) (*transfer.Local, error) {
@@ -39,16 +41,25 @@ func obey(order string) error {
 	if err := json.Unmarshal([]byte(order), &l); err != nil {
 		return err
 	}
-	s, err := readShelf(l.Shelf)
-	if err != nil {
-		return err
-	}
-	target, err := l.open(context.Background())
+	ctx := context.Background()
+	target, err := l.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer target.Close()
-	_, err = transfer.Push(context.Background(), s, target, transfer.Options{Plan: manifest.Options{Keep: 1}})
+	switch l.Act {
+	case manifest.ActRollback:
+		_, err = target.Rollback(ctx, l.What)
+		return err
+	case manifest.ActRemove:
+		_, err = target.Remove(ctx, l.What)
+		return err
+	}
+	s, err := readShelf(l.Shelf)
+	if err != nil {
+		return err
+	}
+	_, err = transfer.Push(ctx, s, target, transfer.Options{Plan: manifest.Options{Keep: 1}})
 	return err
 }
 

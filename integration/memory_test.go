@@ -38,6 +38,9 @@ func TestMemory(t *testing.T) {
 	t.Run("archive", func(t *testing.T) {
 		passesSmall(t, newClient(t, nil, bulkyHost(t, lab.ModernGraphdriver)), archive, ref, sum)
 	})
+	t.Run("bundle", func(t *testing.T) {
+		loadsSmall(t, newClient(t, nil, bulkyHost(t, lab.Docker2010)), archive, ref, sum)
+	})
 	t.Run("containerd source", func(t *testing.T) {
 		modern := bulkyEngine(t, lab.ModernContainerd)
 		docker(t, modern, "load", "-i", archive)
@@ -98,6 +101,30 @@ func passesSmall(t *testing.T, c *client, image, ref, sum string) {
 		}
 		if peaks[n] > memoryLimit {
 			t.Errorf("the %s took %s of memory, at most %s are allowed", who, mb(peaks[n]), mb(memoryLimit))
+		}
+	}
+	if got := sumOf(t, c.Host.Engine, ref); got != sum {
+		t.Errorf("on the host a container sums its files up to %s, want %s", got, sum)
+	}
+}
+
+// loadsSmall makes a bundle of an image, checks and loads it into the client's host as if that were this machine, and watches the
+// memory of each of the three.
+func loadsSmall(t *testing.T, c *client, image, ref, sum string) {
+	c.Limit = 20 * time.Minute
+	bundle := filepath.Join(theLab(t).Dir, "huge-bundle.tar")
+	t.Cleanup(func() { os.Remove(bundle) })
+	for _, words := range [][]string{
+		{"bundle", "-o", bundle, "--image", image},
+		{"verify", "--allow-unsigned", bundle},
+		{"load", "--allow-unsigned", "--state-dir", filepath.Join(c.Home, "state"), "--host-engine", c.Host.Engine.Host(), bundle},
+	} {
+		res := c.run(append(words, "--json")...)
+		res.parse(t)
+		res.exits(t, 0)
+		t.Logf("peak memory: %s %s, in %v", words[0], mb(res.Peak), res.Took.Round(100*time.Millisecond))
+		if res.Peak == 0 || res.Peak > memoryLimit {
+			t.Errorf("%s took %s of memory, at most %s are allowed", words[0], mb(res.Peak), mb(memoryLimit))
 		}
 	}
 	if got := sumOf(t, c.Host.Engine, ref); got != sum {

@@ -20,6 +20,7 @@ import (
 // engine's answer.
 type tap struct {
 	Socket string
+	engine http.Handler // what lies behind it
 
 	mu       sync.Mutex
 	requests []string                                          // "GET /images/json"
@@ -35,7 +36,7 @@ func newTap(t testing.TB, e *lab.Engine, before func(http.ResponseWriter, *http.
 	if err != nil {
 		t.Fatal(err)
 	}
-	to := &httputil.ReverseProxy{
+	p.engine = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "engine" },
 		Transport: &http.Transport{DisableCompression: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", e.Socket)
@@ -50,7 +51,7 @@ func newTap(t testing.TB, e *lab.Engine, before func(http.ResponseWriter, *http.
 		if p.before != nil && p.before(w, r) {
 			return
 		}
-		to.ServeHTTP(w, r)
+		p.engine.ServeHTTP(w, r)
 	})}
 	go func() {
 		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {

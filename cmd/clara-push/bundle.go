@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -112,6 +116,8 @@ func (o *bundleOptions) check() error {
 		return usage("which image, or which model?").Advise("clara-push bundle -o FILE --image IMAGE... --model DIR...")
 	case o.output == "":
 		return usage("which file shall be written?").Advise("clara-push bundle -o FILE --image IMAGE... --model DIR...")
+	case o.output == stdin:
+		return usage("a bundle is not written to standard output").Advise("name a file with -o")
 	case o.config != "" && len(o.models) != 1:
 		return usage("--config belongs to one model, but %d are given", len(o.models))
 	case o.since != "" && o.inventory != "":
@@ -119,7 +125,36 @@ func (o *bundleOptions) check() error {
 	case o.verify && o.noVerify:
 		return usage("--verify-write and --no-verify-write are both given")
 	}
+	return o.checkOutput()
+}
+
+// checkOutput sees that the bundle does not take the place of what it is made from. A base must stay, because hosts that do not have it
+// yet need it.
+func (o *bundleOptions) checkOutput() error {
+	out, err := os.Stat(o.output)
+	for _, from := range append([]string{o.since, o.inventory}, o.images...) {
+		in, missing := os.Stat(from)
+		same := err == nil && missing == nil && os.SameFile(in, out)
+		if same || from == o.since && from != "" && filepath.Clean(partOf.ReplaceAllString(from, "")) == filepath.Clean(o.output) {
+			return manifest.Fail(manifest.KindUsage, "", "the bundle would take the place of %s, which it is made from", from).Advise("name another file with -o")
+		}
+	}
 	return nil
+}
+
+// partOf is what makes the name of a bundle that of one of its parts, or of their list.
+var partOf = regexp.MustCompile(`\.([0-9]{3}|parts\.json)$`)
+
+// warnings say what hosts cannot do with the release as it is named.
+func (o *bundleOptions) warnings() []string {
+	var w []string
+	if o.version != "" && o.application == "" {
+		w = append(w, "--version without --application: no host will know that a later bundle is older than this")
+	}
+	if _, ok := manifest.CompareVersions(o.version, o.version); o.version != "" && !ok {
+		w = append(w, fmt.Sprintf("version %q cannot be compared with others, so hosts may refuse it as too old; versions like 1.2.3 can", manifest.Plain(o.version)))
+	}
+	return w
 }
 
 func runBundle(ctx context.Context, o bundleOptions, r *report) error {
@@ -131,6 +166,7 @@ func runBundle(ctx context.Context, o bundleOptions, r *report) error {
 	if err != nil {
 		return err
 	}
+	r.warnings(o.warnings()...)
 	signer, err := o.sign.signer(ctx) // may ask for a passphrase, which is better now than in an hour
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ type connection struct {
 	repository string // folder of models; empty: no models
 	modelsOnly bool   // no engine is needed
 	anyEngine  bool   // an engine is used if there is one
+	look       bool   // nothing is asked but what was placed
 
 	lockTimeout, timeout time.Duration
 	limitRate            rate

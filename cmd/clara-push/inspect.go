@@ -38,6 +38,9 @@ func oneBundle(c *cobra.Command, args []string) error {
 	case 0:
 		return manifest.Fail(manifest.KindUsage, "", "which bundle?").Advise("clara-push %s", c.Use)
 	case 1:
+		if args[0] == stdin {
+			return manifest.Fail(manifest.KindUsage, "", "a bundle on standard input can only be loaded").Advise("write it to a file first, and name that")
+		}
 		return nil
 	}
 	return manifest.Fail(manifest.KindUsage, "", "one bundle only, %d words are given", len(args)).

@@ -32,7 +32,7 @@ func drifted(s manifest.Status) error {
 // statusLines says what is installed.
 func statusLines(host string, s manifest.Status) []string {
 	if len(s.Images)+len(s.Models) == 0 {
-		return []string{host + ": nothing that clara-push placed"}
+		return []string{host + ": nothing that clara-push placed" + byReceipts(s.State)}
 	}
 	lines := []string{fmt.Sprintf("%s: %s, %s", host, count(len(s.Images), "image"), count(len(s.Models), "model"))}
 	for _, i := range s.Images {
@@ -42,6 +42,14 @@ func statusLines(host string, s manifest.Status) []string {
 		lines = append(lines, entry("model", m.Name+": "+modelDrift(m)), entry("", origin(m.From, m.Since, m.Receipt)))
 	}
 	return lines
+}
+
+// byReceipts says where was looked; another user's receipts lie elsewhere.
+func byReceipts(state string) string {
+	if state == "" {
+		return ""
+	}
+	return ", by the receipts in " + state
 }
 
 // origin reads "liver 1.2, signed by ops, 2026-11-22 15:05, receipt 20261122T140501Z-1f2e3d4c".
@@ -59,11 +67,11 @@ func origin(from *manifest.Provenance, since time.Time, receipt string) string {
 func imageDrift(i manifest.InstalledImage) string {
 	switch i.Drift {
 	case manifest.DriftNone:
-		return "as placed" + wayBack(i.Back)
+		return standing(i.Foreign) + wayBack(i.Back)
 	case manifest.DriftGone:
 		return "GONE, nothing bears the name"
 	case manifest.DriftMoved:
-		return fmt.Sprintf("MOVED, it points at %s, placed was %s", i.Now.ID, i.Placed.ID)
+		return fmt.Sprintf("MOVED, it points at %s, %s %s", i.Now.ID, meant(i.Foreign), i.Placed.ID)
 	case manifest.DriftBroken:
 		return "BROKEN, the engine has it only in part"
 	}
@@ -73,7 +81,7 @@ func imageDrift(i manifest.InstalledImage) string {
 func modelDrift(m manifest.InstalledModel) string {
 	switch m.Drift {
 	case manifest.DriftNone:
-		return "as placed in " + m.Repository + wayBack(m.Back)
+		return standing(m.Foreign) + " in " + m.Repository + wayBack(m.Back)
 	case manifest.DriftGone:
 		return "GONE, it is not in " + m.Repository
 	}
@@ -88,6 +96,22 @@ func modelDrift(m manifest.InstalledModel) string {
 	return text
 }
 
+// standing says what something is that nobody has changed.
+func standing(foreign bool) string {
+	if foreign {
+		return "as it was before clara-push, put back by a rollback"
+	}
+	return "as placed"
+}
+
+// meant begins to say what should be there.
+func meant(foreign bool) string {
+	if foreign {
+		return "put back was"
+	}
+	return "placed was"
+}
+
 func wayBack(back bool) string {
 	if back {
 		return ", a former one is kept"
@@ -97,7 +121,7 @@ func wayBack(back bool) string {
 
 // plainStatus makes what a host told safe to print.
 func plainStatus(s manifest.Status) manifest.Status {
-	s.Host, s.Warnings = manifest.Plain(s.Host), plains(s.Warnings)
+	s.Host, s.State, s.Warnings = manifest.Plain(s.Host), manifest.Plain(s.State), plains(s.Warnings)
 	s.Images, s.Models = slices.Clone(s.Images), slices.Clone(s.Models)
 	for n := range s.Images {
 		i := &s.Images[n]

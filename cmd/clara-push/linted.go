@@ -143,7 +143,7 @@ func (l *linted) again(ctx context.Context, dst *transfer.SSH, s *serving) error
 }
 
 // presentOn lists which of the models are in the host's repository, or known to its server, which may have several.
-func presentOn(ctx context.Context, names []string, dst *transfer.SSH, s *serving) ([]string, error) {
+func presentOn(ctx context.Context, names []string, dst transfer.Target, s *serving) ([]string, error) {
 	inv, err := dst.Inventory(ctx, manifest.Query{Models: &manifest.ModelQuery{Present: names}})
 	if err != nil {
 		return nil, err

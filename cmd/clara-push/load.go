@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,9 +35,10 @@ func newLoad(r *report) *cobra.Command {
 		Use:   "load BUNDLE [HOST]",
 		Short: "Load a bundle into this machine, or into a host",
 		Long: `Load a bundle: its images into the Docker Engine, its models into the model repository. Without a HOST it is loaded into this machine,
-with no network and no SSH. BUNDLE may be any part of a bundle in parts, or - for one on standard input. Who signed it is checked first,
-by an allowed_signers file of this site (clara-push verify --help tells more). Everything is checked before anything is changed; only what is missing is read. Each image is proven
-before it gets its name, each model changes in one step; what they replace is kept for clara-push rollback.
+with no network and no SSH. BUNDLE may be any part of a bundle in parts, or - for one on standard input. Who signed it is checked
+first, by an allowed_signers file of this site (clara-push verify --help tells more). Everything is checked before anything is
+changed; only what is missing is read. Each image is proven before it gets its name, each model changes in one step; what they
+replace is kept for clara-push rollback.
 
 A load that was interrupted goes on when the same command is run again.`,
 		Example: `  clara-push load /media/usb/liver-1.2.tar
@@ -85,10 +89,29 @@ func bundleAndHost(c *cobra.Command, args []string) error {
 	switch len(args) {
 	case 0:
 		return manifest.Fail(manifest.KindUsage, "", "which bundle?").Advise("clara-push %s", c.Use)
-	case 1, 2:
+	case 1:
 		return nil
+	case 2:
+		if err := noEmptyHost(args[1:]); err != nil {
+			return err
+		}
+		return backwards(args[0], args[1])
 	}
 	return manifest.Fail(manifest.KindUsage, "", "one bundle and at most one host, %d words are given", len(args)).Advise("clara-push %s", c.Use)
+}
+
+// backwards finds a bundle that stands where the host belongs. What the name of a host may be is looked at elsewhere.
+func backwards(bundle, host string) error {
+	for _, name := range []string{bundle, bundle + ".001", bundle + ".parts.json"} {
+		if _, err := os.Stat(name); bundle == stdin || !errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	if info, err := os.Stat(host); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	return manifest.Fail(manifest.KindUsage, "", "%s is not there, and %s is a file", bundle, host).
+		Advise("the bundle comes first: clara-push load %s %s", host, bundle)
 }
 
 func runLoad(ctx context.Context, bundle, host string, o loadOptions, r *report) error {

@@ -68,15 +68,15 @@ func imageLine(host string, i manifest.ImagePlan) string {
 // traffic tells sent, spared and resumed bytes apart.
 func traffic(p pushed) string {
 	s := p.Plan.Sizes
-	line := manifest.FormatBytes(p.wire) + " sent"
+	line, before := manifest.FormatBytes(p.wire)+" sent", "sent before"
 	if p.here {
-		line = manifest.FormatBytes(s.Send) + " read"
+		line, before = manifest.FormatBytes(s.Send)+" read", "read before"
 	}
 	if s.Present > 0 {
 		line += fmt.Sprintf(", %s spared", manifest.FormatBytes(s.Present))
 	}
 	if s.Staged > 0 {
-		line += fmt.Sprintf(", %s had been sent before", manifest.FormatBytes(s.Staged))
+		line += fmt.Sprintf(", %s had been %s", manifest.FormatBytes(s.Staged), before)
 	}
 	return line
 }

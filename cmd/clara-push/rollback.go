@@ -104,6 +104,9 @@ func runChange(ctx context.Context, host string, what manifest.Selection, o conn
 	return nil
 }
 
+// asItWas is said of what a rollback need not touch.
+const asItWas = "left as it is, it was so before the push already"
+
 // nameAfter says what became of a name.
 func nameAfter(d manifest.Done) string {
 	switch {
@@ -113,6 +116,8 @@ func nameAfter(d manifest.Done) string {
 		return "removed"
 	case d.After.ID == "":
 		return "rolled back, the name is gone, as before the push"
+	case !d.Changed():
+		return asItWas
 	}
 	return "rolled back, it points at the former image again"
 }
@@ -121,6 +126,8 @@ func putBack(d manifest.DoneModel) string {
 	switch {
 	case d.Place == manifest.PlaceRemove:
 		return "removed"
+	case !d.Changed():
+		return asItWas
 	case d.Gone && d.Entry == "":
 		return "rolled back, the model is gone, as before the push"
 	case d.Gone:

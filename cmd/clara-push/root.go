@@ -18,6 +18,9 @@ models into its model repository, in one step, sending only what the host lacks.
     clara-push model models/segmentation_liver_v1 gpu01    place a model
     clara-push bundle -o release.tar --image app_livertumor --model models/segmentation_liver_v1
                                                            write both into a file, for a host without a network
+    clara-push load release.tar                            load that file, on the host itself
+    clara-push status gpu01                                what was placed, and is it still so?
+    clara-push rollback gpu01                              take the last push or load back
     clara-push check gpu01                                 would a push work?
 
 HOST is [user@]name[:port], an alias of your ssh_config, or ssh://user@name:port. clara-push connects as ssh does: the

@@ -16,12 +16,13 @@ func newStatus(r *report) *cobra.Command {
 		Short: "List what clara-push placed, and whether it still is what the receipts say",
 		Long: `List what clara-push placed on a host, or on this machine: each image and model with its receipt and the bundle that it came in, and
 whether it still is as the receipt says. It ends with 24 when something is not: a name that somebody moved, a model of which a
-file was edited, an image that is no longer whole. After a rollback it is compared with what the push before had placed. Files that have not changed since the last look are not read.`,
+file was edited, an image that is no longer whole. After a rollback it is compared with what the push before had placed; what was
+there before clara-push is listed as that. Files that have not changed since the last look are not read.`,
 		Example: `  clara-push status
   clara-push status gpu01`,
 		Args: hostOrHere,
 		RunE: func(c *cobra.Command, args []string) error {
-			o.anyEngine = true
+			o.anyEngine, o.look = true, true
 			return within(c.Context(), o.timeout, func(ctx context.Context) error { return runStatus(ctx, hostIn(args), o, r) })
 		},
 	}

@@ -142,6 +142,9 @@ func load(ctx context.Context, path, host string, o loadOptions, ev manifest.Eve
 	if err != nil {
 		return p, err
 	}
+	if err := checkSteps(ctx, artifacts.Models, dst, server); err != nil {
+		return p, err
+	}
 	p.Result, err = transfer.Push(ctx, src, dst, transfer.Options{
 		Plan: manifest.Options{
 			Keep: o.keep, Exact: o.exact, ReuseLayers: o.reuseLayers, MinVersion: o.minVersion, AllowDowngrade: o.allowDowngrade,
@@ -211,7 +214,7 @@ func open(ctx context.Context, host string, o connection, ev manifest.Events) (s
 	}
 	return opened(transfer.OpenLocal(ctx, transfer.LocalOptions{
 		StateDir: o.stateDir, EngineHost: o.hostEngine, NoEngine: o.modelsOnly, AnyEngine: o.anyEngine, Repository: o.repository,
-		LockWait: o.lockTimeout, Version: versionText(), Events: ev,
+		Look: o.look, LockWait: o.lockTimeout, Version: versionText(), Events: ev,
 	}))
 }
 

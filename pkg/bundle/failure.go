@@ -16,6 +16,9 @@ func malformed(format string, args ...any) *manifest.Failure {
 		Advise("do not use it; have it made again with clara-push bundle, and ask where this one has been")
 }
 
+// hintOther is for what never was a bundle: a wrong name is likelier than a wicked maker.
+const hintOther = "name what clara-push bundle has written, as it was written; clara-push bundle --image PATH puts an archive of docker save into one"
+
 // damaged is the failure of a bundle whose bytes are not those that it was made with.
 func damaged(format string, args ...any) *manifest.Failure {
 	return manifest.Fail(manifest.KindIntegrity, stepRead, format, args...).
@@ -66,7 +69,7 @@ func asFailure(err error) *manifest.Failure {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, fs.ErrPermission):
-		return manifest.Fail(manifest.KindPermission, "", "%w", err)
+		return manifest.Fail(manifest.KindPermission, "", "%w", err).Advise("have this user given the right to read it, or be the one who has it (sudo)")
 	case errors.Is(err, fs.ErrNotExist):
 		return manifest.Fail(manifest.KindNotFound, "", "%w", err)
 	}

@@ -307,3 +307,20 @@ func TestOpenPath(t *testing.T) {
 		})
 	}
 }
+
+// Whoever names something else by mistake is not told to mistrust a maker.
+func TestNeverABundle(t *testing.T) {
+	dir := t.TempDir()
+	for name, raw := range map[string][]byte{
+		"text": bytes.Repeat([]byte("not a tar\n"), 1000), "saved": draftFiles{{"manifest.json", []byte("[]")}, {"0123.json", nil}}.tar(t),
+	} {
+		saveFile(t, filepath.Join(dir, name), raw)
+	}
+	for _, path := range []string{filepath.Join(dir, "text"), filepath.Join(dir, "saved"), t.TempDir()} {
+		_, err := Open(t.Context(), path, OpenOptions{})
+		var f *manifest.Failure
+		if !errors.As(err, &f) || f.Kind != manifest.KindMalformed || f.Hint != hintOther {
+			t.Errorf("%s: it says %v, %+v", path, err, f)
+		}
+	}
+}

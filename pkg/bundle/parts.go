@@ -168,7 +168,7 @@ func noBundle(dir string, entries []fs.DirEntry) error {
 			return headless(m[1], e.Name())
 		}
 	}
-	return malformed("the folder holds no bundle: neither %s nor parts", indexFile)
+	return malformed("the folder holds no bundle: neither %s nor parts", indexFile).Advise("%s", hintOther)
 }
 
 // isBundleTar reports whether a file begins as the tar of a bundle.

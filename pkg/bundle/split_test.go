@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -105,6 +106,29 @@ func TestTarBesideNumbers(t *testing.T) {
 	saveFile(t, to+".001", []byte("x"))
 	if _, err := Write(t.Context(), release1(t, asGzip, true), to, WriteOptions{WorkDir: t.TempDir()}); err != nil || !exists(to+".001") {
 		t.Errorf("%v, or a file that is none of ours is gone", err)
+	}
+}
+
+// Parts that a killed writer left without a list are not ours to remove for a tar of their name, but named.
+func TestTarBesideParts(t *testing.T) {
+	to := filepath.Join(t.TempDir(), "release.tar")
+	if _, err := Write(t.Context(), release1(t, asGzip, true), to, WriteOptions{Split: 3000, WorkDir: t.TempDir()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(to + partsSuffix); err != nil {
+		t.Fatal(err)
+	}
+	last := partName("release.tar", countedUp(to)-1)
+	for _, o := range []WriteOptions{{}, {Split: 3000}} {
+		o.WorkDir = t.TempDir()
+		w, err := Write(t.Context(), release1(t, asGzip, true), to, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Join(w.Warnings, " ")
+		if o.Split == 0 && !strings.Contains(text, "release.tar.001 to "+last) || o.Split > 0 && text != "" {
+			t.Errorf("in parts of %d: it warns %q, the last part is %s", o.Split, text, last)
+		}
 	}
 }
 

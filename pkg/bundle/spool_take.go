@@ -83,8 +83,8 @@ func (t *taking) keepBlob(ctx context.Context, d manifest.Digest, size int64) er
 		return err
 	}
 	if free := cache.Free(t.dir); free != manifest.UnknownSize && free-spare < size {
-		return manifest.Fail(manifest.KindSpace, stepRead, "the next %s of the bundle have no room in %s, where %s are free", manifest.FormatBytes(size),
-			t.dir, manifest.FormatBytes(free)).Advise("free some space there, or copy the bundle to a file and load that, which needs no room for a copy")
+		return manifest.Fail(manifest.KindSpace, stepRead, "the next %s of the bundle have no room in %s, where %s are free and %s must stay so", manifest.FormatBytes(size),
+			t.dir, manifest.FormatBytes(free), manifest.FormatBytes(spare)).Advise("free some space there, or copy the bundle to a file and load that, which needs no room for a copy")
 	}
 	got, err := t.keep(ctx, blobPath(d), size, t.told)
 	if err != nil {

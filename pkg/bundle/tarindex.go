@@ -116,6 +116,9 @@ func (w *tarWalk) walk(ctx context.Context, visit func(name string, size, offset
 		if err == nil {
 			err = w.admit(h, n)
 		}
+		if n == 0 && manifest.KindOf(err) == manifest.KindMalformed && !bytes.HasPrefix(block, []byte(layoutFile)) {
+			err = asFailure(err).Advise("%s", hintOther)
+		}
 		if err != nil {
 			return w.located(err, w.at-tarBlock)
 		}

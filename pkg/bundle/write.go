@@ -116,6 +116,7 @@ func Write(ctx context.Context, src Source, to string, o WriteOptions) (Written,
 		return r.written, err
 	}
 	r.written.Paths, r.written.Size, err = out.publish()
+	r.written.Warnings = append(r.written.Warnings, out.strays(o)...)
 	return r.written, err
 }
 

@@ -3,6 +3,7 @@ package bundle
 import (
 	"errors"
 	"io/fs"
+	"syscall"
 
 	"github.com/clara-push/clara-push/pkg/cache"
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -30,8 +31,10 @@ func writeFailure(to string, err error) error {
 		return manifest.Fail(manifest.KindSpace, step, "%w", err).Advise("free some space there, or write the bundle elsewhere")
 	case tooLarge(err):
 		return manifest.Fail(manifest.KindUsage, step, "%w", err).Advise("the file system takes no file of that size; cut the bundle with --split 4GB")
-	case errors.Is(err, fs.ErrPermission):
-		return manifest.Fail(manifest.KindPermission, step, "%w", err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return manifest.Fail(manifest.KindPermission, step, "%w", err).Advise("name a folder that this user may write to; a medium may have a switch against writing, or be mounted read-only")
+	case errors.Is(err, syscall.EIO):
+		return manifest.Fail(manifest.KindIntegrity, step, "%w", err).Advise("the medium may be broken, or was pulled; write the bundle to another one")
 	case errors.Is(err, fs.ErrNotExist):
 		return manifest.Fail(manifest.KindNotFound, step, "%w", err).Advise("make the folder first")
 	}

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -66,14 +67,33 @@ func removeParts(file string) error {
 	if err := removeIfThere(file + partsSuffix); err != nil {
 		return err
 	}
-	count := 0
-	for count < maxParts && exists(partName(file, count)) {
-		count++
-	}
-	for n := count - 1; n >= 0; n-- {
+	for n := countedUp(file) - 1; n >= 0; n-- {
 		if err := removeIfThere(partName(file, n)); err != nil {
 			return err
 		}
 	}
 	return syncFolder(filepath.Dir(file))
+}
+
+// countedUp is how many parts of file are there, up to the first that is not.
+func countedUp(file string) int {
+	n := 0
+	for n < maxParts && exists(partName(file, n)) {
+		n++
+	}
+	return n
+}
+
+// strays warns of parts of a bundle that lie without a list beside a tar of their name: what a writer left that was killed. Nobody
+// can tell whose they are, so they stay.
+func (out *output) strays(o WriteOptions) []string {
+	n := countedUp(out.to)
+	if o.Folder || o.Split > 0 || n == 0 || !isBundleTar(partName(out.to, 0)) {
+		return nil
+	}
+	which := filepath.Base(partName(out.to, 0))
+	if n > 1 {
+		which += " to " + filepath.Base(partName(out.to, n-1))
+	}
+	return []string{fmt.Sprintf("%s beside it belong to another bundle, which was not finished or has lost its list: remove them, lest somebody takes them for this one", which)}
 }

@@ -5,6 +5,7 @@ package loader
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
@@ -149,15 +150,34 @@ func (h *Host) takeAway(ctx context.Context, d *manifest.Done, r *manifest.Recei
 	if err != nil {
 		return err
 	}
-	if len(users) > 0 && len(names) < 2 {
+	names = slices.DeleteFunc(names, func(n string) bool { return n == d.Ref || keeps(n, d.Ref) })
+	if len(users) > 0 && len(names) == 0 {
 		d.Keeper = keeperName(d.Ref, d.Before)
 		if err := h.engine.Tag(ctx, d.Before.ID, d.Keeper); err != nil {
 			return moved(d.Ref, err)
 		}
-		r.Warnings = append(r.Warnings, fmt.Sprintf("the image of %s stays as %s, because container %s uses it; remove both with docker rm and docker rmi",
-			d.Ref, d.Keeper, users[0].Name))
+		r.Warnings = append(r.Warnings, usedBy(*d, users[0]))
 	}
 	return h.engine.Untag(ctx, d.Ref)
+}
+
+func usedBy(d manifest.Done, user manifest.Container) string {
+	return fmt.Sprintf("the image of %s stays as %s, because container %s uses it; remove both with docker rm and docker rmi", d.Ref, d.Keeper, user.Name)
+}
+
+// takenAway finds out, for a name that a process which died has taken away, under which name of ours the image stays.
+func (h *Host) takenAway(ctx context.Context, d *manifest.Done, r *manifest.Receipt) error {
+	users, err := h.usersOf(ctx, d.Before.ID)
+	if err != nil || len(users) == 0 {
+		return err
+	}
+	keeper := keeperName(d.Ref, d.Before)
+	id, err := h.engine.ID(ctx, keeper)
+	if err == nil && id == d.Before.ID {
+		d.Keeper = keeper
+		r.Warnings = append(r.Warnings, usedBy(*d, users[0]))
+	}
+	return err
 }
 
 // clearKeepers takes away the names of former images that have no use any more.

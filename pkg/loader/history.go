@@ -117,6 +117,9 @@ func (t *history) tell(d deed) {
 		}
 		s.past = nil
 	case manifest.ActRollback:
+		if t.leave(d, s) {
+			return
+		}
 		t.takeBack(s, &d)
 	default:
 		if d.changed {
@@ -129,6 +132,15 @@ func (t *history) tell(d deed) {
 	if d.gone {
 		s.now = nil
 	}
+}
+
+// leave reports whether d takes a load back that had left the name as it was: then what it was set to before is credited.
+func (t *history) leave(d deed, s *story) bool {
+	if d.changed || d.undoes == "" || slices.ContainsFunc(s.past, func(p deed) bool { return p.receipt == d.undoes }) {
+		return false
+	}
+	t.undone[d.undoes]++
+	return true
 }
 
 // takeBack takes what d undoes out of the story. What is there then came from where the push before it came from.
@@ -163,9 +175,13 @@ func (s *story) last() *deed {
 	return &s.past[len(s.past)-1]
 }
 
-// lastPush lists what the newest push changed that was not wholly taken back, without what was; nil when there is none.
+// lastPush lists what the newest push changed that was not wholly taken back, without what was; nil when there is none. Of a
+// load that changed nothing, but counts as the version loaded last, it lists everything that is still there, as unchanged.
 func (t *history) lastPush() []deed {
 	for _, r := range t.receipts {
+		if deeds := t.leftAsItWas(r); len(deeds) > 0 {
+			return deeds
+		}
 		var deeds []deed
 		for _, d := range deedsOf(r) {
 			if last := t.stories[d.key].last(); d.act == manifest.ActPush && last != nil && last.receipt == r.ID {
@@ -179,13 +195,35 @@ func (t *history) lastPush() []deed {
 	return nil
 }
 
+// leftAsItWas lists what a load that changed nothing and was not taken back is about; nil for any other receipt.
+func (t *history) leftAsItWas(r manifest.Receipt) []deed {
+	if !isRelease(r) || t.takenBack(r) {
+		return nil
+	}
+	var deeds []deed
+	for _, d := range deedsOf(r) {
+		switch {
+		case d.changed:
+			return nil
+		case t.stories[d.key].now != nil:
+			deeds = append(deeds, d)
+		}
+	}
+	return deeds
+}
+
+// isRelease reports whether r is of a load that says what it is a release of.
+func isRelease(r manifest.Receipt) bool {
+	return r.Act == manifest.ActPush && r.Provenance != nil && r.Provenance.Application != ""
+}
+
 // releases lists the version of each application that was loaded last. A load that was taken back as a whole, or as far as
 // it was not removed, does not count; one of which everything was removed does, for a removal is no way back to an older version.
 func (t *history) releases() []manifest.Release {
 	var releases []manifest.Release
 	for _, r := range t.receipts {
 		p := r.Provenance
-		if p == nil || p.Application == "" || r.Act != manifest.ActPush || t.takenBack(r) {
+		if !isRelease(r) || t.takenBack(r) {
 			continue
 		}
 		known := slices.ContainsFunc(releases, func(o manifest.Release) bool { return o.Application == p.Application })
@@ -203,5 +241,5 @@ func (t *history) takenBack(r manifest.Receipt) bool {
 			changed++
 		}
 	}
-	return t.undone[r.ID] > 0 && t.undone[r.ID]+len(t.removed[r.ID]) == changed
+	return t.undone[r.ID] > 0 && (changed == 0 || t.undone[r.ID]+len(t.removed[r.ID]) == changed)
 }

@@ -69,7 +69,11 @@ func TestHistory(t *testing.T) {
 		{name: "load removed", receipts: []string{"push a=1 of=liver:1.0", "remove a="}, releases: "liver 1.0"},
 		{name: "removed in part, then rolled back", receipts: []string{"push a=1 b=1 of=liver:1.0", "push a=2 b=2 of=liver:1.1", "remove a=", "rollback b=1/1"}, back: "0 b", releases: "liver 1.0", now: "b=1"},
 		{name: "downgrade", receipts: []string{"push a=2 of=liver:2", "push a=1 of=liver:1"}, back: "1 a", releases: "liver 1", now: "a=1"},
-		{name: "load of what was there", receipts: []string{"push a=1 of=liver:1.0", "push a==1 of=liver:1.1"}, back: "0 a", releases: "liver 1.1", now: "a=1"},
+		{name: "load of what was there", receipts: []string{"push a=1 of=liver:1.0", "push a==1 of=liver:1.1"}, back: "1 a", releases: "liver 1.1", now: "a=1"},
+		{name: "that load rolled back", receipts: []string{"push a=1 of=liver:1.0", "push a==1 of=liver:1.1", "rollback a==1/1"}, back: "0 a", releases: "liver 1.0", now: "a=1"},
+		{name: "that load rolled back, and the one before", receipts: []string{"push a=1 of=liver:1.0", "push a==1 of=liver:1.1", "rollback a==1/1", "rollback a=/0"}},
+		{name: "that load under another push", receipts: []string{"push a=1 b=1 of=liver:1.0", "push a==1 b==1 of=liver:1.1", "push a=2", "rollback a=1/2"}, back: "1 a b", releases: "liver 1.1", now: "a=1 b=1"},
+		{name: "load of what was there, then removed", receipts: []string{"push a=1 of=liver:1.0", "push a==1 of=liver:1.1", "remove a="}, releases: "liver 1.1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			past := receiptsOf(t, tt.receipts...)
@@ -112,6 +116,7 @@ func TestHistoryCredits(t *testing.T) {
 		{"rolled back", []string{"push a=1 of=liver:1.0", "push a==1 b=1 of=liver:1.1", "rollback b=/1"}, "1.0"},
 		{"twice", []string{"push a=1 of=liver:1.0", "push a==1 b=1 of=liver:1.1", "push a==1 b=2 of=liver:1.2", "rollback b=1/2", "rollback b=/1"}, "1.0"},
 		{"in part", []string{"push a=1 of=liver:1.0", "push a==1 b=1 c=1 of=liver:1.1", "rollback b=/1"}, "1.1"},
+		{"all of it as it was", []string{"push a=1 of=liver:1.0", "push a==1 of=liver:1.1", "rollback a==1/1"}, "1.0"},
 		{"not rolled back", []string{"push a=1 of=liver:1.0", "push a==1 of=liver:1.1"}, "1.1"},
 		{"there before", []string{"push a== b=1 of=liver:1.0", "rollback b=/0"}, "gone"},
 	} {

@@ -5,6 +5,7 @@ package loader
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"os/user"
@@ -24,6 +25,8 @@ type Options struct {
 	AnyEngine  bool   // one is used if it is there; what needs one fails later
 	Repository string // folder of models; empty: no models are pushed
 	Tool       string // version of clara-push, for inventories and receipts
+	// Look is for Status alone: a state folder that is not there is not made.
+	Look bool
 }
 
 // A Host is this machine as the target of pushes: its engine, and a state folder with stage, lock and receipts. Apply must
@@ -59,10 +62,7 @@ func (h *Host) open(ctx context.Context, o Options) (err error) {
 		}
 		h.lacks = err
 	}
-	if h.dir, err = StateDir(o.StateDir); err != nil {
-		return err
-	}
-	if h.stage, err = openStage(h.dir); err != nil {
+	if err := h.openState(o); err != nil {
 		return err
 	}
 	if o.Repository != "" {
@@ -74,6 +74,29 @@ func (h *Host) open(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	return h.models.mend()
+}
+
+// openState opens the state folder and its stage.
+func (h *Host) openState(o Options) (err error) {
+	if h.dir, err = statePath(o.StateDir); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(h.dir); o.Look && errors.Is(err, fs.ErrNotExist) {
+		h.stage = stageAt(h.dir)
+		return nil
+	}
+	if h.dir, err = StateDir(h.dir); err != nil {
+		return err
+	}
+	h.stage, err = openStage(h.dir)
+	return err
+}
+
+// sayOnce notes what a person should hear.
+func (h *Host) sayOnce(text string) {
+	if !slices.Contains(h.said, text) {
+		h.said = append(h.said, text)
+	}
 }
 
 // noEngine fails with the reason why there is no engine.
@@ -120,6 +143,18 @@ func (h *Host) Platform() manifest.Platform {
 // StateDir makes sure that the state folder is there, for this user alone, and returns its path: dir, or when that is
 // empty /var/lib/clara-push for root, else clara-push below $XDG_STATE_HOME or ~/.local/state.
 func StateDir(dir string) (string, error) {
+	dir, err := statePath(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", stageFailure("open state folder", err)
+	}
+	return dir, checkPrivate(dir)
+}
+
+// statePath is the path of the state folder, which may not be there yet.
+func statePath(dir string) (string, error) {
 	if dir == "" {
 		var err error
 		if dir, err = defaultStateDir(); err != nil {
@@ -127,13 +162,10 @@ func StateDir(dir string) (string, error) {
 		}
 	}
 	dir, err := filepath.Abs(dir)
-	if err == nil {
-		err = os.MkdirAll(dir, 0o700)
-	}
 	if err != nil {
 		return "", stageFailure("open state folder", err)
 	}
-	return dir, checkPrivate(dir)
+	return dir, nil
 }
 
 // checkPrivate refuses a state folder in which anybody could plant chunks, locks and receipts.

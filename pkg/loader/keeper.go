@@ -46,6 +46,9 @@ func keeperName(ref string, s manifest.State) string {
 	return keeperRepository(ref) + ":" + id.Encoded()[:12]
 }
 
+// keeps reports whether name keeps a former image of ref.
+func keeps(name, ref string) bool { return strings.HasPrefix(name, keeperRepository(ref)+":") }
+
 // dropKeepers takes away the names that keep former images of ref, except the newest keep of them; current is the one just
 // given, if any. What could not be dropped, because a container uses it, is a warning.
 func (h *Host) dropKeepers(ctx context.Context, ref string, keep int, current string) (warnings []string) {
@@ -81,7 +84,7 @@ func (h *Host) keepers(ctx context.Context, ref, current string) ([]string, erro
 	}
 	var names []string
 	for r := range refs {
-		if strings.HasPrefix(r, keeperRepository(ref)+":") {
+		if keeps(r, ref) {
 			names = append(names, r)
 			if _, known := age[r]; !known {
 				age[r] = len(receipts)

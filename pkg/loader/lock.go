@@ -146,11 +146,19 @@ func waiting(o Owner, mine bool) string {
 	if mine {
 		return "the agent of the lost connection is still at work; waiting for it to end"
 	}
-	return fmt.Sprintf("%s is pushing since %s; waiting for it to end", o.From, o.Since.Local().Format(time.TimeOnly))
+	return fmt.Sprintf("%s is pushing%s; waiting for it to end", o.From, since(o, time.TimeOnly))
+}
+
+// since reads " since 14:05:01"; empty where the holder has not signed yet, or never does because it only completes something.
+func since(o Owner, layout string) string {
+	if o.Since.IsZero() {
+		return ""
+	}
+	return " since " + o.Since.Local().Format(layout)
 }
 
 func locked(o Owner, wait time.Duration) error {
-	return manifest.Fail(manifest.KindLocked, "lock", "%s is pushing to this host since %s", o.From, o.Since.Format(time.RFC3339)).
+	return manifest.Fail(manifest.KindLocked, "lock", "%s is pushing to this host%s", o.From, since(o, time.RFC3339)).
 		Advise("wait for it, or give it longer with --lock-timeout (it was %s)", wait)
 }
 

@@ -19,13 +19,19 @@ import (
 // changes. Without a receipt in d it is the last placement of that model.
 func (h *Host) modelBack(ctx context.Context, d deed, force bool, r *manifest.Receipt) (modelFlip, error) {
 	repo := h.models.repo
-	f, err := repo.formerOf(d)
-	if err != nil {
-		return modelFlip{}, err
-	}
 	live, err := repo.scan(ctx, d.name)
 	if err != nil {
 		return modelFlip{}, modelFailure("look at model "+d.name, err)
+	}
+	r.Repository = repo.id()
+	if d.receipt != "" && !d.changed { // the load had left it as it was
+		return modelFlip{Keep: untouched, Done: manifest.DoneModel{
+			Name: d.name, Path: repo.live(d.name, ""), Place: manifest.PlaceNothing, Undoes: d.receipt, Before: treeOf(live), After: treeOf(live),
+		}}, nil
+	}
+	f, err := repo.formerOf(d)
+	if err != nil {
+		return modelFlip{}, err
 	}
 	if d.receipt == "" && f.nothing() && f.After != treeOf(live) && !force { // what replaced that first state may be long pruned
 		return modelFlip{}, notTheLast(d.name)
@@ -39,7 +45,6 @@ func (h *Host) modelBack(ctx context.Context, d deed, force bool, r *manifest.Re
 	flip := modelFlip{Keep: untouched, Done: manifest.DoneModel{
 		Name: d.name, Path: repo.live(d.name, ""), Place: manifest.PlaceFormer, Entry: f.Entry, Gone: !f.Had, Undoes: f.receipt(), Before: treeOf(live),
 	}}
-	r.Repository = repo.id()
 	if !f.Had && !had { // it went away without us
 		flip.Spent, flip.Done.After = f.dir, flip.Done.Before
 		return flip, nil

@@ -90,12 +90,13 @@ func (s step) flip() error {
 	return moveNew(s.Fresh, s.Live)
 }
 
-// made reports whether the step was made.
+// made reports whether the step was made. What a step takes away for good is gone with its folder as soon as the step is being
+// concluded.
 func (s step) made() (bool, error) {
 	info, err := os.Lstat(s.Live)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return s.Op == opOut && exists(s.Kept), nil
+		return s.Op == opOut && (exists(s.Kept) || !exists(filepath.Dir(s.Kept))), nil
 	case err != nil:
 		return false, err
 	}

@@ -91,7 +91,8 @@ func (h *Host) record(r *manifest.Receipt) {
 
 func (h *Host) receiptDir() string { return filepath.Join(h.dir, "receipts") }
 
-// Receipts returns the receipts of all pushes to this host, newest first. Files that are no receipts are passed over.
+// Receipts returns the receipts of all pushes to this host, newest first. Files that are no receipts are passed over; of one that
+// cannot be read a status warns.
 func (h *Host) Receipts() ([]manifest.Receipt, error) { return h.newestReceipts(math.MaxInt) }
 
 // newestReceipts returns at most limit receipts, newest first: there may be years of them.
@@ -109,9 +110,12 @@ func (h *Host) newestReceipts(limit int) ([]manifest.Receipt, error) {
 		if len(receipts) == limit {
 			break
 		}
-		if r, err := h.ReceiptByID(id); err == nil {
-			receipts = append(receipts, r)
+		r, err := h.ReceiptByID(id)
+		if err != nil {
+			h.sayOnce(fmt.Sprintf("a receipt cannot be read, and what it tells does not count: %v", err))
+			continue
 		}
+		receipts = append(receipts, r)
 	}
 	return receipts, nil
 }

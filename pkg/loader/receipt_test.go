@@ -5,6 +5,7 @@ package loader
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,9 @@ func TestReceipts(t *testing.T) {
 	all, err := h.Receipts()
 	if err != nil || len(all) != 3 || all[0].Warnings[0] != "c" || all[2].Warnings[0] != "a" || all[0].Finished.IsZero() {
 		t.Errorf("got %+v, %v", all, err)
+	}
+	if s, err := h.Status(t.Context()); err != nil || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "20261122T140501Z-1f2e3d4c") {
+		t.Errorf("of the one that cannot be read it says %+v, %v", s, err)
 	}
 	last, err := h.LastReceipt()
 	if err != nil || last.ID != all[0].ID || last.Path == "" {

@@ -146,6 +146,11 @@ func (h *Host) completeImage(ctx context.Context, f imageFlip, r *manifest.Recei
 		return err
 	}
 	if now == d.After.ID || !d.Changed() { // only its tidying up may be left
+		if now == "" && d.Before.ID != "" {
+			if err := h.takenAway(ctx, &d, r); err != nil {
+				return err
+			}
+		}
 		r.Images = append(r.Images, d)
 		if d.Changed() || d.Action == manifest.ActionRemove {
 			h.clearKeepers(ctx, f, d, r)

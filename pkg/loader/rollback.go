@@ -12,7 +12,8 @@ import (
 
 // Rollback puts back what the last push or load replaced, as a whole; or of the images and models that what names, what the
 // last push of each replaced. Everything is checked and proven before anything changes; then each name and each model flips
-// on its own, and a receipt is written. What it replaces is not kept. The caller holds the lock.
+// on its own, and a receipt is written. What it replaces is not kept. A load that changed nothing is taken back in name only.
+// The caller holds the lock.
 //
 // It fails with KindNotFound when there is nothing to go back to, KindDrift when somebody else has changed what was placed
 // (unless what.Force is set), KindIntegrity when what was kept is not what it was.
@@ -172,6 +173,12 @@ func (h *Host) imageBack(ctx context.Context, d deed, force bool, ev manifest.Ev
 	now, err := h.engine.ID(ctx, d.name)
 	if err != nil {
 		return imageFlip{}, err
+	}
+	if !d.changed {
+		s := h.stateOf(ctx, now)
+		return imageFlip{Keep: untouched, Done: manifest.Done{
+			Ref: d.name, Action: manifest.ActionFormer, Before: s, After: s, Undoes: d.receipt, Proof: []string{"what is taken back had left it as it was"},
+		}}, nil
 	}
 	placed, former := d.image.After, d.image.Before
 	if now != placed.ID && now != former.ID && !force {

@@ -29,8 +29,13 @@ type Stage struct {
 	arrived chan struct{} // closed and replaced whenever a chunk arrives
 }
 
+func stageAt(dir string) *Stage {
+	return &Stage{dir: filepath.Join(dir, "partial"), held: map[manifest.Digest]*os.File{}, readers: map[manifest.Digest]*handed{}, arrived: make(chan struct{})}
+}
+
+// openStage makes sure that the stage's folder is there, for this user alone.
 func openStage(dir string) (*Stage, error) {
-	s := &Stage{dir: filepath.Join(dir, "partial"), held: map[manifest.Digest]*os.File{}, readers: map[manifest.Digest]*handed{}, arrived: make(chan struct{})}
+	s := stageAt(dir)
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, stageFailure("open stage", err)
 	}

@@ -16,11 +16,12 @@ const shownPaths = 20
 // Status tells what receipts say that was placed here, and whether it still is. Files that have not changed since they were
 // looked at last are not read. It fails with KindPermission when images were placed and there is no engine to ask.
 func (h *Host) Status(ctx context.Context) (manifest.Status, error) {
-	s := manifest.Status{Host: hostName(), Warnings: h.said}
+	s := manifest.Status{Host: hostName(), State: h.dir}
 	past, err := h.history()
 	if err != nil {
 		return s, err
 	}
+	s.Warnings = h.said
 	s.Releases = past.releases()
 	for _, k := range past.order {
 		story := past.stories[k]
@@ -48,7 +49,7 @@ func (h *Host) Status(ctx context.Context) (manifest.Status, error) {
 
 func (h *Host) imageStatus(ctx context.Context, s *story) (manifest.InstalledImage, error) {
 	d := s.now
-	i := manifest.InstalledImage{Ref: d.name, Receipt: d.receipt, Since: d.at, Placed: d.placed, From: d.from}
+	i := manifest.InstalledImage{Ref: d.name, Receipt: d.receipt, Since: d.at, Placed: d.placed, From: d.from, Foreign: d.foreign}
 	id, err := h.engine.ID(ctx, d.name)
 	if err != nil {
 		return i, err
@@ -85,7 +86,7 @@ func lost(i engine.Image) bool { return i.ID == "" || i.DiffIDs == nil }
 func (h *Host) modelStatus(ctx context.Context, s *story) (manifest.InstalledModel, error) {
 	d := s.now
 	i := manifest.InstalledModel{
-		Name: d.name, Repository: d.repository, Receipt: d.receipt, Since: d.at, Placed: d.placedTree, From: d.from,
+		Name: d.name, Repository: d.repository, Receipt: d.receipt, Since: d.at, Placed: d.placedTree, From: d.from, Foreign: d.foreign,
 	}
 	m, err := h.modelsAt(d.repository)
 	if err != nil {

@@ -162,6 +162,9 @@ func TestRollbackToWhatWasThere(t *testing.T) {
 	if _, err := h.Rollback(t.Context(), manifest.Selection{}, Owner{}, nil); err != nil {
 		t.Fatal(err)
 	}
+	if s, err := h.Status(t.Context()); err != nil || !s.Models[0].Foreign || s.Models[0].Drift != manifest.DriftNone {
+		t.Errorf("the status says %+v, %v", s.Models, err)
+	}
 	what := manifest.Selection{Models: []string{"m"}}
 	if _, err := h.Remove(t.Context(), what, Owner{}, nil); manifest.KindOf(err) != manifest.KindDrift {
 		t.Errorf("the removal says %v", err)

@@ -5,6 +5,7 @@ import "time"
 // Status is what clara-push placed on a host and whether it still is there as the receipts say.
 type Status struct {
 	Host     string           `json:"host"`
+	State    string           `json:"state,omitempty"` // the folder that holds the receipts; agents of older versions do not tell
 	Images   []InstalledImage `json:"images,omitempty"`
 	Models   []InstalledModel `json:"models,omitempty"`
 	Releases []Release        `json:"releases,omitempty"` // the newest of each application
@@ -32,6 +33,8 @@ type InstalledImage struct {
 	Now     State       `json:"now"`
 	Drift   Drift       `json:"drift,omitempty"`
 	From    *Provenance `json:"from,omitempty"`
+	// Foreign tells that clara-push did not place it: it was there before, and a rollback has put it back.
+	Foreign bool `json:"foreign,omitempty"`
 	// Back tells that a former image is kept for a rollback.
 	Back bool `json:"back"`
 }
@@ -48,6 +51,7 @@ type InstalledModel struct {
 	// Changed are the paths that differ, some of them when they are many; empty when the receipt does not list files.
 	Changed []string    `json:"changed,omitempty"`
 	From    *Provenance `json:"from,omitempty"`
+	Foreign bool        `json:"foreign,omitempty"` // as for an image
 	Back    bool        `json:"back"`
 }
 

@@ -28,7 +28,7 @@ func StateDir(dir string) (string, error) { return loader.StateDir(dir) }
 // engine, or no right to use it or the folder.
 func OpenLocal(ctx context.Context, o LocalOptions) (*Local, error) {
 	host, err := loader.Open(ctx, loader.Options{
-		EngineHost: o.EngineHost, StateDir: o.StateDir, NoEngine: o.NoEngine, AnyEngine: o.AnyEngine, Repository: o.Repository, Tool: o.Version,
+		EngineHost: o.EngineHost, StateDir: o.StateDir, NoEngine: o.NoEngine, AnyEngine: o.AnyEngine, Repository: o.Repository, Tool: o.Version, Look: o.Look,
 	})
 	if err != nil {
 		return nil, err

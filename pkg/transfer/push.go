@@ -57,18 +57,18 @@ func isHere(dst Target) bool {
 
 // stopped says that it was the caller who ended the push, unless the host may be past its commit point.
 func stopped(ctx context.Context, err error, here bool) error {
-	again := "run the same command again: what has arrived is kept"
+	step, again, unchanged := "push", "run the same command again: what has arrived is kept", "the host is unchanged"
 	if here {
-		again = "run the same command again"
+		step, again, unchanged = "load", "run the same command again", "this machine is unchanged"
 	}
 	switch {
 	case manifest.KindOf(err) == manifest.KindUnknown:
 		return err
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return manifest.Fail(manifest.KindConnect, "push", "not finished within the time given").
+		return manifest.Fail(manifest.KindConnect, step, "not finished within the time given").
 			Advise("%s; or raise --timeout", again)
 	}
-	return manifest.Fail(manifest.KindInterrupted, "push", "interrupted; the host is unchanged").
+	return manifest.Fail(manifest.KindInterrupted, step, "interrupted; %s", unchanged).
 		Advise("%s", again)
 }
 
@@ -210,13 +210,13 @@ func unheard(from *manifest.Provenance, loaded []manifest.Release) bool {
 }
 
 func describe(p manifest.Plan, here bool) string {
-	s, verb := p.Sizes, "send"
+	s, verb, before := p.Sizes, "send", "sent before"
 	if here {
-		verb = "read"
+		verb, before = "read", "read before"
 	}
 	text := fmt.Sprintf("%s to %s, %s there already", manifest.FormatBytes(s.Send), verb, manifest.FormatBytes(s.Present))
 	if s.Staged > 0 {
-		text += fmt.Sprintf(", %s sent before", manifest.FormatBytes(s.Staged))
+		text += fmt.Sprintf(", %s %s", manifest.FormatBytes(s.Staged), before)
 	}
 	if s.Unknown > 0 {
 		text += fmt.Sprintf(" (%d sizes not known before the engine has saved the image)", s.Unknown)

@@ -53,7 +53,7 @@ func ParseAllowedSigners(r io.Reader, name string) (*AllowedSigners, error) {
 		}
 		l, err := parseSignerLine(text)
 		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", name, i+1, err)
+			return nil, fmt.Errorf("%s:%d: %w", name, i+1, mistaken(text, err))
 		}
 		l.number = i + 1
 		a.lines = append(a.lines, l)
@@ -83,6 +83,17 @@ func parseSignerLine(text string) (l signerLine, err error) {
 	blob, _ := cutWord(rest)
 	l.key, err = parseKey(word, blob)
 	return l, err
+}
+
+// mistaken says better why a line cannot be read, where the file is one of those that people name by mistake.
+func mistaken(text string, err error) error {
+	if word, _ := cutWord(text); isKeyType(word) {
+		return errors.New("this is a public key alone: write before it whose it is, as in: NAME " + manifest.Plain(text))
+	}
+	if strings.HasPrefix(text, "-----BEGIN ") {
+		return errors.New("this is a key, or a certificate, in a file of its own: a line reads NAME ssh-ed25519 AAAA..., with the contents of a .pub file")
+	}
+	return err
 }
 
 // cutPrincipals takes the first field, which may stand in quotes as a whole.

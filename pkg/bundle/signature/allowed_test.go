@@ -9,7 +9,8 @@ import (
 func TestBrokenLines(t *testing.T) {
 	for _, tt := range []struct{ line, says string }{
 		{"rel", "no type of key"},
-		{"<maker>", "not written so"}, // the principals are missing
+		{"<maker>", "public key alone"},
+		{"-----BEGIN OPENSSH PRIVATE KEY-----", "a line reads NAME"},
 		{"rel ssh-ed25519", "key is missing"},
 		{"rel ssh-ed25519 !!!!", "not whole"},
 		{"rel ssh-ed25519 AAAA", "cannot be read"},
