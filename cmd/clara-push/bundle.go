@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -131,15 +132,43 @@ func (o *bundleOptions) check() error {
 // checkOutput sees that the bundle does not take the place of what it is made from. A base must stay, because hosts that do not have it
 // yet need it.
 func (o *bundleOptions) checkOutput() error {
-	out, err := os.Stat(o.output)
 	for _, from := range append([]string{o.since, o.inventory}, o.images...) {
-		in, missing := os.Stat(from)
-		same := err == nil && missing == nil && os.SameFile(in, out)
-		if same || from == o.since && from != "" && filepath.Clean(partOf.ReplaceAllString(from, "")) == filepath.Clean(o.output) {
-			return manifest.Fail(manifest.KindUsage, "", "the bundle would take the place of %s, which it is made from", from).Advise("name another file with -o")
+		files := []string{from}
+		if from != "" && from == o.since {
+			files = baseFiles(from)
+		}
+		for _, f := range files {
+			if anySame(f, replacedBy(o.output)) {
+				return manifest.Fail(manifest.KindUsage, "", "the bundle would take the place of %s, which it is made from", from).Advise("name another file with -o")
+			}
 		}
 	}
 	return nil
+}
+
+// replacedBy lists what a bundle written as out may take the place of: a file, a folder, or parts with their list.
+func replacedBy(out string) []string { return []string{out, out + ".001", out + ".parts.json"} }
+
+// baseFiles lists the files by which a base is known, however it was named: by itself, by a part, or by the folder of its parts.
+func baseFiles(since string) []string {
+	files := append(replacedBy(partOf.ReplaceAllString(since, "")), since)
+	for _, pattern := range []string{"*.parts.json", "*.001"} {
+		in, _ := filepath.Glob(filepath.Join(since, pattern)) // a folder with odd characters is only not looked into
+		files = append(files, in...)
+	}
+	return files
+}
+
+// anySame reports whether path is one of the others, which need not be there.
+func anySame(path string, others []string) bool {
+	it, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(others, func(other string) bool {
+		o, err := os.Stat(other)
+		return err == nil && os.SameFile(it, o)
+	})
 }
 
 // partOf is what makes the name of a bundle that of one of its parts, or of their list.

@@ -114,10 +114,10 @@ func nameAfter(d manifest.Done) string {
 		return "removed, nothing bore the name any more"
 	case d.Action == manifest.ActionRemove:
 		return "removed"
-	case d.After.ID == "":
-		return "rolled back, the name is gone, as before the push"
 	case !d.Changed():
 		return asItWas
+	case d.After.ID == "":
+		return "rolled back, the name is gone, as before the push"
 	}
 	return "rolled back, it points at the former image again"
 }

@@ -16,7 +16,7 @@ import (
 // lastWords is how long an engine that stopped reading has to say why.
 const lastWords = 15 * time.Second
 
-// piece is how many bytes small writes are gathered into.
+// piece is how many bytes are gathered for one write at most: what frames a chunk of the request goes with its bytes.
 const piece = 256 << 10
 
 // Load sends the archive that write writes, which carries no names, and returns the ID of the image that was loaded; it is
@@ -25,7 +25,7 @@ const piece = 256 << 10
 // reads any more.
 //
 // Nothing of what an engine prints proves that the image is whole: look at it before a name is moved. Failures:
-// KindStale when the engine lacks a layer that r left out (Absent
+// KindStale when the engine lacks a layer that the archive left out (Absent
 // names it by the digest in its path in the archive, when the engine said which), KindIntegrity for a layer
 // that has not the diffID of the configuration, KindSpace, KindEngine for every other complaint and for an answer that
 // names no image. An error of write aborts the request, so that the engine loads nothing, and is returned as it is.

@@ -32,6 +32,7 @@ func (h *Host) Apply(ctx context.Context, p manifest.Plan, f Feed, commit func()
 	}
 	j := &journal{Receipt: h.newReceipt(p)}
 	a := &applying{host: h, plan: p, feed: f, ev: ev, commit: sync.OnceFunc(commit), sizes: map[manifest.Digest]int64{}}
+	defer a.clearing.Wait()
 	placed, err := a.place(ctx)
 	if err != nil {
 		return j.Receipt, err
@@ -56,6 +57,8 @@ type applying struct {
 	ev     manifest.Events
 	commit func()
 	sizes  map[manifest.Digest]int64 // of the blobs that have passed, for manifests that are composed later
+
+	clearing sync.WaitGroup
 }
 
 // placed is an image that the engine has whole.
@@ -113,19 +116,17 @@ func (a *applying) load(ctx context.Context, n int) (placed, error) {
 		l.undo(ctx)
 		return placed{}, l.judge(err)
 	}
-	var clearing sync.WaitGroup
-	clearing.Go(func() { a.clear(n) })
-	defer clearing.Wait()
 	p, err := a.host.prove(ctx, l.id, identityOf(l.plan), a.ev)
 	if err != nil {
 		l.undo(ctx)
 		return placed{}, l.judge(err)
 	}
+	a.clearing.Go(func() { a.clear(n) })
 	return p, nil
 }
 
-// clear drops from the stage what the engine has taken and no later image needs: while the image is proven, for it takes a
-// while.
+// clear drops from the stage what is of no use any more: the image is proven and stays, and no later one needs it. It takes a while, so it
+// goes on beside what comes next.
 func (a *applying) clear(n int) {
 	needed := map[manifest.Digest]bool{}
 	for _, ip := range a.plan.Images[n+1:] {

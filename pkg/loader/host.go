@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/clara-push/clara-push/pkg/engine"
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -25,7 +26,7 @@ type Options struct {
 	AnyEngine  bool   // one is used if it is there; what needs one fails later
 	Repository string // folder of models; empty: no models are pushed
 	Tool       string // version of clara-push, for inventories and receipts
-	// Look is for Status alone: a state folder that is not there is not made.
+	// Look is for Status alone: a state folder that is not there is not made. (An agent makes it all the same, for its socket.)
 	Look bool
 }
 
@@ -39,7 +40,9 @@ type Host struct {
 	others map[string]*models // repositories that receipts speak of, by path
 	dir    string
 	tool   string
-	said   []string // what was found in the middle, and how it was ended
+
+	hearing sync.Mutex
+	said    []string // what was found in the middle, and how it was ended
 }
 
 // Open connects to the engine and opens the state folder, and completes what a process that died left in the middle. It
@@ -92,11 +95,22 @@ func (h *Host) openState(o Options) (err error) {
 	return err
 }
 
-// sayOnce notes what a person should hear.
-func (h *Host) sayOnce(text string) {
-	if !slices.Contains(h.said, text) {
-		h.said = append(h.said, text)
+// say notes what a person should hear, each text once.
+func (h *Host) say(texts ...string) {
+	h.hearing.Lock()
+	defer h.hearing.Unlock()
+	for _, text := range texts {
+		if !slices.Contains(h.said, text) {
+			h.said = append(h.said, text)
+		}
 	}
+}
+
+// heard is all that a person should hear.
+func (h *Host) heard() []string {
+	h.hearing.Lock()
+	defer h.hearing.Unlock()
+	return slices.Clone(h.said)
 }
 
 // noEngine fails with the reason why there is no engine.

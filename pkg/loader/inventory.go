@@ -31,7 +31,7 @@ func (h *Host) Inventory(ctx context.Context, q manifest.Query) (manifest.Invent
 			return inv, err
 		}
 	}
-	inv.Warnings = append(inv.Warnings, h.said...)
+	inv.Warnings = append(inv.Warnings, h.heard()...)
 	if h.models == nil || q.Models == nil {
 		return inv, nil
 	}

@@ -133,6 +133,8 @@ func (s *fileStage) damaged(d manifest.Descriptor, f *largeFile, got string) err
 	if f.older {
 		return manifest.Fail(manifest.KindStale, "stage", "what an earlier push had sent of file %s is damaged", d.Digest)
 	}
-	return manifest.Fail(manifest.KindIntegrity, "stage", "file %s arrived damaged, its sha256 is %s", d.Digest, got).
+	failed := manifest.Fail(manifest.KindIntegrity, "stage", "file %s arrived damaged, its sha256 is %s", d.Digest, got).
 		Advise("push again: it will be sent anew")
+	failed.Absent = []manifest.Digest{d.Digest}
+	return failed
 }

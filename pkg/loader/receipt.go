@@ -112,7 +112,7 @@ func (h *Host) newestReceipts(limit int) ([]manifest.Receipt, error) {
 		}
 		r, err := h.ReceiptByID(id)
 		if err != nil {
-			h.sayOnce(fmt.Sprintf("a receipt cannot be read, and what it tells does not count: %v", err))
+			h.say(fmt.Sprintf("a receipt cannot be read, and what it tells does not count: %v", err))
 			continue
 		}
 		receipts = append(receipts, r)

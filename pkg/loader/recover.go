@@ -51,7 +51,7 @@ func (h *Host) goForward(ctx context.Context) (any bool, err error) {
 		}
 		if _, err := h.ReceiptByID(id); manifest.KindOf(err) == manifest.KindNotFound {
 			if err := h.complete(ctx, j); err != nil {
-				h.said = append(h.said, fmt.Sprintf("what was interrupted (%s) could not be completed yet: %v", id, err))
+				h.say(fmt.Sprintf("what was interrupted (%s) could not be completed yet: %v", id, err))
 				continue
 			}
 			any = true
@@ -75,7 +75,7 @@ func (h *Host) unread(id string, why error) error {
 	if err := os.Rename(h.journalPath(id), aside); err != nil {
 		return stageFailure("put journal aside", err)
 	}
-	h.said = append(h.said, fmt.Sprintf("a change that was interrupted cannot be completed, if there was one: %v; what was there is now %s", why, aside))
+	h.say(fmt.Sprintf("a change that was interrupted cannot be completed, if there was one: %v; what was there is now %s", why, aside))
 	return nil
 }
 
@@ -100,7 +100,7 @@ func (h *Host) complete(ctx context.Context, j *journal) error {
 		}
 	}
 	text := fmt.Sprintf("what was interrupted (receipt %s) was completed by the next start", r.ID)
-	h.said = append(append(h.said, text), r.Warnings[len(j.Receipt.Warnings):]...)
+	h.say(append([]string{text}, r.Warnings[len(j.Receipt.Warnings):]...)...)
 	r.Warnings = append(r.Warnings, text)
 	if h.record(&r); r.Path == "" {
 		return errors.New(r.Warnings[len(r.Warnings)-1])

@@ -103,10 +103,20 @@ func movable(real, dir string) error {
 		Advise("name a folder inside that file system as repository, for example --repository %s, and let Triton serve that", quoted(filepath.Join(real, "models")))
 }
 
-// apart reports whether two directories belong to different mounts, which may well be of one file system. The kernel looks at
-// that before it finds that "." cannot be renamed.
+// apart reports whether nothing can be renamed from one directory to the other: they belong to different mounts, which may well be of
+// one file system (the kernel looks at that before it finds that "." cannot be renamed), or to different devices of one mount,
+// such as subvolumes.
 func apart(a, b string) bool {
-	return errors.Is(unix.Rename(a+"/.", b+"/."), unix.EXDEV)
+	return errors.Is(unix.Rename(a+"/.", b+"/."), unix.EXDEV) || deviceOf(a) != deviceOf(b)
+}
+
+// deviceOf names the file system of path; 0 where that cannot be told.
+func deviceOf(path string) uint64 {
+	var s syscall.Stat_t
+	if syscall.Stat(path, &s) != nil {
+		return 0
+	}
+	return uint64(s.Dev)
 }
 
 // checkModel says why this user may not replace the tree of a model, and what to do; empty when it may. Moving a folder to

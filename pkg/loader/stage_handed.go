@@ -35,13 +35,24 @@ func (h *handed) hand(c Chunk) []byte {
 // take gives the reader chunk number index if it was handed over, for buf, which is used for a later one.
 func (h *handed) take(index int, buf []byte) (Chunk, bool) {
 	h.next = index
+	for i, late := range h.chunks { // came when it had been read from the disk already
+		if i < index {
+			h.free(late.Body)
+			delete(h.chunks, i)
+		}
+	}
 	c, ok := h.chunks[index]
 	if !ok {
 		return c, false
 	}
 	delete(h.chunks, index)
+	h.free(buf)
+	return c, true
+}
+
+// free keeps a buffer for a later chunk.
+func (h *handed) free(buf []byte) {
 	if cap(buf) >= maxBody && len(h.spare) < ahead {
 		h.spare = append(h.spare, buf)
 	}
-	return c, true
 }

@@ -103,6 +103,12 @@ func TestHandedTakesOnlyWhatIsWantedSoon(t *testing.T) {
 	if got := h.hand(Chunk{Index: 6, Body: own(6)}); got[0] != 77 {
 		t.Error("the reader's buffer was not used again")
 	}
+	if _, ok := h.take(7, nil); ok || len(h.chunks) != 1 || h.chunks[5+ahead-1].Body == nil {
+		t.Errorf("chunks that came too late stay: %d", len(h.chunks))
+	}
+	if got := h.hand(Chunk{Index: 7, Body: own(7)}); got[0] != 6 {
+		t.Error("the buffer of a chunk that came too late was not used again")
+	}
 	var none *handed
 	if got := none.hand(Chunk{Body: own(8)}); got[0] != 8 {
 		t.Error("without a reader a chunk was taken")

@@ -21,7 +21,7 @@ func (h *Host) Status(ctx context.Context) (manifest.Status, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Warnings = h.said
+	s.Warnings = h.heard()
 	s.Releases = past.releases()
 	for _, k := range past.order {
 		story := past.stories[k]

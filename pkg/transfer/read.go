@@ -68,18 +68,26 @@ func (r *reading) blame(ctx context.Context, err error) error {
 	if !errors.As(err, &f) || f.Kind != manifest.KindIntegrity {
 		return err
 	}
-	for _, b := range r.plan.Blobs {
+	for _, b := range slices.Concat(r.plan.Blobs, r.plan.Files) {
 		if !slices.Contains(f.Absent, b.Digest) {
 			continue
 		}
-		blob, e := r.src.Open(ctx, b.Descriptor, 0)
-		if e == nil {
-			_, e = io.Copy(io.Discard, blob)
-			blob.Close()
-		}
-		if manifest.KindOf(e) == manifest.KindIntegrity {
+		if e := r.readThrough(ctx, b.Descriptor); manifest.KindOf(e) == manifest.KindIntegrity {
 			return e
 		}
+	}
+	return err
+}
+
+// readThrough reads a blob for nothing but its checks.
+func (r *reading) readThrough(ctx context.Context, d manifest.Descriptor) error {
+	blob, err := r.src.Open(ctx, d, 0)
+	if err != nil {
+		return err
+	}
+	defer blob.Close()
+	for err == nil && ctx.Err() == nil {
+		_, err = io.CopyN(io.Discard, blob, manifest.ChunkSize)
 	}
 	return err
 }
@@ -102,7 +110,7 @@ func (r *reading) readRange(ctx context.Context, d manifest.Descriptor, run span
 	return atEnd(blob, d, run)
 }
 
-// atEnd reads past the last byte, because it is there that a reader tells that the blob was not what its digest says.
+// atEnd reads past the last byte, because it is there that a reader tells that the blob was not what it should be.
 func atEnd(blob io.Reader, d manifest.Descriptor, run span) error {
 	if run.to < manifest.Chunks(d.Size) {
 		return nil
