@@ -107,11 +107,11 @@ func backwards(bundle, host string) error {
 			return nil
 		}
 	}
-	if info, err := os.Stat(host); err != nil || !info.Mode().IsRegular() {
-		return nil
+	if info, err := os.Stat(host); err == nil && info.Mode().IsRegular() {
+		return manifest.Fail(manifest.KindUsage, "", "%s is not there, and %s is a file", bundle, host).
+			Advise("the bundle comes first: clara-push load %s %s", host, bundle)
 	}
-	return manifest.Fail(manifest.KindUsage, "", "%s is not there, and %s is a file", bundle, host).
-		Advise("the bundle comes first: clara-push load %s %s", host, bundle)
+	return nil
 }
 
 func runLoad(ctx context.Context, bundle, host string, o loadOptions, r *report) error {

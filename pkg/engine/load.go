@@ -77,7 +77,7 @@ func exchange(conn net.Conn, req *http.Request, src *source) (string, error) {
 			conn.Close()
 			src.end()
 		}
-		_ = <-wrote
+		<-wrote
 		if a.err == nil && src.err != nil {
 			return "", src.err
 		}
