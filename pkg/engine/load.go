@@ -77,7 +77,7 @@ func exchange(conn net.Conn, req *http.Request, src *source) (string, error) {
 			conn.Close()
 			src.end()
 		}
-		<-wrote
+		<-wrote //nolint:errcheck // the answer counts, and src tells why the writing ended
 		if a.err == nil && src.err != nil {
 			return "", src.err
 		}
