@@ -17,7 +17,6 @@ import (
 	"syscall"
 
 	"github.com/klauspost/compress/zstd"
-	"golang.org/x/sys/unix"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 	"github.com/opencontainers/go-digest"
@@ -213,12 +212,9 @@ func (f *largeFile) write(index int, raw []byte) error {
 	if f.has(index) {
 		return nil // sent twice; what may be hashed already stays as it is
 	}
-	at := int64(index) * manifest.ChunkSize
-	if _, err := f.file.WriteAt(raw, at); err != nil {
+	if _, err := f.file.WriteAt(raw, int64(index)*manifest.ChunkSize); err != nil {
 		return err
 	}
-	// The disk begins to write at once, so that little is left when the model is placed. Where it cannot, nothing is lost.
-	_ = unix.SyncFileRange(int(f.file.Fd()), at, int64(len(raw)), unix.SYNC_FILE_RANGE_WRITE)
 	if err := f.note(index); err != nil {
 		return err
 	}
