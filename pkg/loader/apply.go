@@ -32,7 +32,6 @@ func (h *Host) Apply(ctx context.Context, p manifest.Plan, f Feed, commit func()
 	}
 	j := &journal{Receipt: h.newReceipt(p)}
 	a := &applying{host: h, plan: p, feed: f, ev: ev, commit: sync.OnceFunc(commit), sizes: map[manifest.Digest]int64{}}
-	defer a.clearing.Wait()
 	placed, err := a.place(ctx)
 	if err != nil {
 		return j.Receipt, err
@@ -57,8 +56,6 @@ type applying struct {
 	ev     manifest.Events
 	commit func()
 	sizes  map[manifest.Digest]int64 // of the blobs that have passed, for manifests that are composed later
-
-	clearing sync.WaitGroup
 }
 
 // placed is an image that the engine has whole.
@@ -121,22 +118,5 @@ func (a *applying) load(ctx context.Context, n int) (placed, error) {
 		l.undo(ctx)
 		return placed{}, l.judge(err)
 	}
-	a.clearing.Go(func() { a.clear(n) })
 	return p, nil
-}
-
-// clear drops from the stage what is of no use any more: the image is proven and stays, and no later one needs it. It takes a while, so it
-// goes on beside what comes next.
-func (a *applying) clear(n int) {
-	needed := map[manifest.Digest]bool{}
-	for _, ip := range a.plan.Images[n+1:] {
-		for _, b := range ip.Needs() {
-			needed[b.Digest] = true
-		}
-	}
-	for _, b := range a.plan.Images[n].Needs() {
-		if !needed[b.Digest] {
-			_ = a.host.stage.Drop(b.Digest) // it is tried again when all is done
-		}
-	}
 }
