@@ -155,7 +155,7 @@ func refusal(host string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return manifest.Fail(manifest.KindPermission, "find engine", "%s may not use the engine's socket %s", userName(), host).
-			Advise("let the user use Docker (sudo usermod -aG docker %s, then log in again), or take root's rights (--sudo with a HOST, sudo clara-push without)", userName())
+			Advise("let the user use Docker (sudo usermod -aG docker %s, then log in again), or "+manifest.AsRoot, userName())
 	case errors.Is(err, fs.ErrNotExist):
 		return manifest.Fail(manifest.KindPermission, "find engine", "no Docker Engine: there is no socket %s", host).
 			Advise("start the engine, or name its socket with --host-engine unix:///path/of/docker.sock")

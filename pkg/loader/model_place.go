@@ -129,7 +129,7 @@ func modelFailure(step string, err error) error {
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		return manifest.Fail(manifest.KindSpace, step, "%w", err).Advise("free some space beside the repository on the host, then push again")
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS):
-		return manifest.Fail(manifest.KindPermission, step, "%w", err).Advise(asRoot + ", or run clara-push check to see what to do")
+		return manifest.Fail(manifest.KindPermission, step, "%w", err).Advise(manifest.AsRoot + ", or run clara-push check to see what to do")
 	case strings.Contains(err.Error(), "file name too long"):
 		return manifest.Fail(manifest.KindModel, step, "%w", err).Advise("shorten the name")
 	}

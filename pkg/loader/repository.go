@@ -71,9 +71,6 @@ func refuseRepository(format string, args ...any) *manifest.Failure {
 // id is what receipts call the repository: one name, however it was written and by which links it is reached.
 func (r *repository) id() string { return cmp.Or(r.real, filepath.Clean(r.path)) }
 
-// asRoot is what helps wherever a right is missing, on either end of a push.
-const asRoot = "take root's rights (--sudo with a HOST, sudo clara-push without)"
-
 // checkFolder makes sure that dir is a directory in which this user may rename entries.
 func (r *repository) checkFolder(dir string) error {
 	info, err := os.Stat(dir)
@@ -89,7 +86,7 @@ func (r *repository) checkFolder(dir string) error {
 	}
 	if err != nil {
 		return refuseRepository("%s may not write to %s: %w", runningAs(), dir, err).
-			Advise(asRoot+", or give the user the right once: %s", commands("sudo chown "+runningAs()+" "+quoted(dir), prepareStage(dir)))
+			Advise(manifest.AsRoot+", or give the user the right once: %s", commands("sudo chown "+runningAs()+" "+quoted(dir), prepareStage(dir)))
 	}
 	return movable(dir, filepath.Dir(dir))
 }
@@ -132,7 +129,7 @@ func (r *repository) checkModel(h manifest.HostModel) (refusal, advice string) {
 		}
 		if err := unix.Access(r.live(h.Name, d), unix.W_OK|unix.X_OK); err != nil {
 			return fmt.Sprintf("%s may not change %s: %v", runningAs(), r.live(h.Name, d), err),
-				fmt.Sprintf(asRoot+", or give the user the right once: sudo chown -R %s %s", runningAs(), quoted(r.live(h.Name, "")))
+				fmt.Sprintf(manifest.AsRoot+", or give the user the right once: sudo chown -R %s %s", runningAs(), quoted(r.live(h.Name, "")))
 		}
 	}
 	return "", ""

@@ -13,6 +13,8 @@ import (
 	"unicode"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/clara-push/clara-push/pkg/manifest"
 )
 
 // prepareStage is the command that makes the stage beside the repository at path; empty when this user can make it, or has
@@ -54,13 +56,13 @@ func mendStage(dir string) string {
 	err := syscall.Lstat(dir, &st)
 	switch {
 	case err != nil:
-		return fmt.Sprintf(asRoot+", or prepare it once: sudo install -d -m 0700 -o %s %s", runningAs(), quoted(dir))
+		return fmt.Sprintf(manifest.AsRoot+", or prepare it once: sudo install -d -m 0700 -o %s %s", runningAs(), quoted(dir))
 	case st.Mode&syscall.S_IFMT != syscall.S_IFDIR:
 		return "see what it is, and move it away"
 	case int(st.Uid) == os.Geteuid():
 		return "take the right from the others once: sudo chmod go-w " + quoted(dir)
 	case st.Uid == 0:
-		return asRoot + ", as somebody did before, or hand it over once: " + handOver(dir)
+		return manifest.AsRoot + ", as somebody did before, or hand it over once: " + handOver(dir)
 	}
 	return fmt.Sprintf("push as %s, who did before, or hand it over once: %s", nameOf(st.Uid), handOver(dir))
 }

@@ -36,6 +36,9 @@ const (
 	KindStale Kind = "stale"
 )
 
+// AsRoot, of a hint, is what helps wherever a right is missing, on either end of a push.
+const AsRoot = "take root's rights (--sudo with a HOST, sudo clara-push without)"
+
 // A Failure is an error that a user meets: where, at which step, why, and what to do. Make one where the cause is
 // known; outer code adds what it knows (usually the host) with In and keeps the kind.
 type Failure struct {

@@ -53,9 +53,10 @@ func missing(size int64, staged []int) []span {
 	return runs
 }
 
-// open opens a blob to be sent. The host hashes it, so that is not done here as well; blame does when there is reason to.
-func (r *reading) open(ctx context.Context, d manifest.Descriptor, offset int64) (manifest.BlobReader, error) {
-	blob, err := r.src.Open(ctx, d, offset)
+// openUnhashed opens a blob that is to go to the loader, which hashes it, so that is not done here as well; blame does when there is
+// reason to.
+func openUnhashed(ctx context.Context, src Source, d manifest.Descriptor, offset int64) (manifest.BlobReader, error) {
+	blob, err := src.Open(ctx, d, offset)
 	if c, ok := blob.(*manifest.Checked); ok {
 		c.Unhashed()
 	}
@@ -97,7 +98,7 @@ func (r *reading) readRange(ctx context.Context, d manifest.Descriptor, run span
 	blob := opened
 	if blob == nil || run.from > 0 {
 		var err error
-		if blob, err = r.open(ctx, d, int64(run.from)*manifest.ChunkSize); err != nil {
+		if blob, err = openUnhashed(ctx, r.src, d, int64(run.from)*manifest.ChunkSize); err != nil {
 			return err
 		}
 		defer blob.Close()

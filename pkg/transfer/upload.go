@@ -122,7 +122,7 @@ func (u *upload) readBlob(ctx context.Context, n int, d manifest.Descriptor) err
 	var blob manifest.BlobReader
 	if d.Size == manifest.UnknownSize {
 		var err error
-		if blob, err = u.open(ctx, d, 0); err != nil {
+		if blob, err = openUnhashed(ctx, u.src, d, 0); err != nil {
 			return err
 		}
 		defer blob.Close()
