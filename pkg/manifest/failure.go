@@ -36,7 +36,7 @@ const (
 	KindStale Kind = "stale"
 )
 
-// AsRoot, of a hint, is what helps wherever a right is missing, on either end of a push.
+// AsRoot is the hint that helps wherever a right is missing, on either end of a push.
 const AsRoot = "take root's rights (--sudo with a HOST, sudo clara-push without)"
 
 // A Failure is an error that a user meets: where, at which step, why, and what to do. Make one where the cause is
