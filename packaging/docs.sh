@@ -9,7 +9,7 @@ rm -rf "$out"
 mkdir -p "$out/man" "$out/completions"
 
 bin=$out/clara-push
-CGO_ENABLED=0 go build -buildvcs=false -ldflags "-X main.version=${1:-}" -o "$bin" ./cmd/clara-push
+CGO_ENABLED=0 go build -buildvcs=false -tags manual -ldflags "-X main.version=${1:-}" -o "$bin" ./cmd/clara-push
 "$bin" man "$out/man"
 gzip -n -9 "$out"/man/*.1
 "$bin" completion bash >"$out/completions/clara-push.bash"

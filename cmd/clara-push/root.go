@@ -64,7 +64,8 @@ func newRoot(stdio IO, r *report) *cobra.Command {
 	root.Flags().Bool("version", false, "print the version") // else -v would mean it
 	root.SetVersionTemplate("clara-push {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newImage(r), newModel(r), newBundle(r), newInspect(r), newVerify(r), newLoad(r), newStatus(r), newRollback(r), newRemove(r), newLint(r), newCheck(r), newClean(r), newVersion(r), newExitCodes(), newAgent(stdio), newMan())
+	root.AddCommand(newImage(r), newModel(r), newBundle(r), newInspect(r), newVerify(r), newLoad(r), newStatus(r), newRollback(r), newRemove(r), newLint(r), newCheck(r), newClean(r), newVersion(r), newExitCodes(), newAgent(stdio))
+	root.AddCommand(forPackaging()...)
 	return root
 }
 
