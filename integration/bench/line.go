@@ -27,7 +27,6 @@ type line struct {
 // The images by size.
 const (
 	largeImage = "large"
-	thinImage  = "thin"
 	lossyImage = "lossy"
 )
 
@@ -36,7 +35,7 @@ const loopback = "loopback"
 var lines = []line{
 	{name: loopback, image: largeImage},
 	{name: "1gbit", image: largeImage, rate: 1e9, rtt: 20 * time.Millisecond},
-	{name: "100mbit", image: thinImage, rate: 100e6, rtt: 40 * time.Millisecond},
+	{name: "100mbit", image: largeImage, rate: 100e6, rtt: 40 * time.Millisecond},
 	{name: "lossy", image: lossyImage, rate: 100e6, rtt: 40 * time.Millisecond, loss: 0.001},
 	{name: "lossy-bbr", image: lossyImage, rate: 100e6, rtt: 40 * time.Millisecond, loss: 0.001, bbr: true},
 }

@@ -26,7 +26,7 @@ type options struct {
 	pairs, lines, changes, ways string
 	models, bundles             string
 	runs                        int
-	large, thin, lossy          int64 // MB
+	large, lossy                int64 // MB
 	files                       int   // of the model of many
 	weights                     int64 // MB, of the model of one
 	compression                 string
@@ -56,17 +56,16 @@ func parseFlags() options {
 	flag.StringVar(&o.ways, "ways", "", "ways to measure, of "+wayNames()+" (default all that apply)")
 	flag.IntVar(&o.runs, "runs", 3, "runs of each way")
 	flag.Int64Var(&o.large, "large", 1074, "size of the base layer in MB")
-	flag.Int64Var(&o.thin, "thin", 256, "size of the base layer on the 100 Mbit/s line in MB")
 	flag.Int64Var(&o.lossy, "lossy", 64, "size of the layer on the lossy lines in MB")
 	flag.IntVar(&o.files, "files", 10_000, "how many files of 4 KiB the model of many files has")
 	flag.Int64Var(&o.weights, "weights", 1000, "size of the model of one file in MB")
 	flag.StringVar(&o.compression, "compression", "gzip", "of layers in bundles, as clara-push bundle takes it")
 	flag.StringVar(&o.program, "program", "", "clara-push to measure (default: build it)")
-	flag.BoolVar(&o.quick, "quick", false, "one run each, small images, loopback, the thin line and bundles only")
+	flag.BoolVar(&o.quick, "quick", false, "one run each, small images, loopback, the 100 Mbit/s line and bundles only")
 	flag.BoolVar(&o.show, "show", false, "let clara-push tell each step, with the seconds since its start")
 	flag.Parse()
 	if o.quick {
-		o.runs, o.large, o.thin, o.weights = 1, 256, 64, 250
+		o.runs, o.large, o.weights = 1, 256, 250
 		if o.lines == "" {
 			o.lines = strings.Join([]string{loopback, "100mbit", bundleLine.name}, ",")
 		}

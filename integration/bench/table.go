@@ -45,7 +45,7 @@ func printConditions(to io.Writer, results []result, o options) {
 	}
 	fmt.Fprintln(to)
 	if has[imageGroup] {
-		fmt.Fprintf(to, "Images: a base layer of %d MB (100mbit: %d MB; lossy: no base and a layer of %d MB that does not shrink), a top layer of 3 MB.\n", o.large, o.thin, o.lossy)
+		fmt.Fprintf(to, "Images: a base layer of %d MB (lossy: none, and a layer of %d MB that does not shrink), a top layer of 3 MB.\n", o.large, o.lossy)
 	}
 	if has[bundleGroup] {
 		fmt.Fprintf(to, "Bundles: of the image with the base layer of %d MB, compression %s. On the wire: the file's size. Who reads it finds it in the page cache.\n", o.large, o.compression)

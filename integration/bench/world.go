@@ -114,10 +114,7 @@ func (w *world) images(ctx context.Context, r row) error {
 }
 
 func (w *world) base(image string) lab.Layer {
-	switch image {
-	case thinImage:
-		return lab.Layer{Content: lab.System, Size: w.options.thin * 1e6, Seed: 7}
-	case lossyImage:
+	if image == lossyImage {
 		return lab.Layer{}
 	}
 	return lab.Layer{Content: lab.System, Size: w.options.large * 1e6}
