@@ -212,7 +212,7 @@ func (f *largeFile) write(index int, raw []byte) error {
 	if f.has(index) {
 		return nil // sent twice; what may be hashed already stays as it is
 	}
-	if _, err := f.file.WriteAt(raw, int64(index)*manifest.ChunkSize); err != nil {
+	if err := f.writeAt(raw, int64(index)*manifest.ChunkSize); err != nil {
 		return err
 	}
 	if err := f.note(index); err != nil {
@@ -221,6 +221,21 @@ func (f *largeFile) write(index int, raw []byte) error {
 	if f.claim(index) { // while it is at hand
 		f.hash.Write(raw)
 		f.release()
+	}
+	return nil
+}
+
+// atOnce is how many bytes of a file are written at once. For 2 MiB and more at a place that is a multiple of that, the kernel
+// takes its largest pages, and a virtual machine that hands those back to its host when they are free gets each anew: a
+// gigabyte then took 2.9 s to write, else 0.2 s.
+const atOnce = 1 << 20
+
+func (f *largeFile) writeAt(raw []byte, at int64) error {
+	for part := range slices.Chunk(raw, atOnce) {
+		if _, err := f.file.WriteAt(part, at); err != nil {
+			return err
+		}
+		at += int64(len(part))
 	}
 	return nil
 }
