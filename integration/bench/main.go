@@ -56,7 +56,7 @@ func parseFlags() options {
 	flag.StringVar(&o.ways, "ways", "", "ways to measure, of "+wayNames()+" (default all that apply)")
 	flag.IntVar(&o.runs, "runs", 3, "runs of each way")
 	flag.Int64Var(&o.large, "large", 1074, "size of the base layer in MB")
-	flag.Int64Var(&o.lossy, "lossy", 64, "size of the layer on the lossy lines in MB")
+	flag.Int64Var(&o.lossy, "lossy", 128, "size of the layer on the lossy lines in MB")
 	flag.IntVar(&o.files, "files", 10_000, "how many files of 4 KiB the model of many files has")
 	flag.Int64Var(&o.weights, "weights", 1000, "size of the model of one file in MB")
 	flag.StringVar(&o.compression, "compression", "gzip", "of layers in bundles, as clara-push bundle takes it")

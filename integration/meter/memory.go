@@ -11,7 +11,7 @@ import (
 )
 
 // Memory watches how much memory groups of processes take: the kernel's high-water mark of each (VmHWM), summed over the
-// processes of a group that live at one time.
+// processes of a group that live at one time. What several processes of one program have of its file is there once.
 type Memory struct {
 	groups []func() []int
 	stop   chan struct{}
@@ -43,11 +43,7 @@ func (m *Memory) watch() {
 			return
 		}
 		for n, pids := range m.groups {
-			var sum int64
-			for _, pid := range pids() {
-				sum += highWater(pid)
-			}
-			m.peaks[n] = max(m.peaks[n], sum)
+			m.peaks[n] = max(m.peaks[n], together(pids()))
 		}
 	}
 }
@@ -59,19 +55,42 @@ func (m *Memory) Stop() []int64 {
 	return m.peaks
 }
 
-// highWater is the most memory that a process has had, in bytes; 0 when it is gone.
-func highWater(pid int) int64 {
+// together is the most memory that the processes have had, in bytes.
+func together(pids []int) int64 {
+	var sum int64
+	files := map[string]int64{} // by program
+	for _, pid := range pids {
+		most, file := highWater(pid)
+		sum += most - file
+		program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		if err != nil { // it is gone
+			continue
+		}
+		files[program] = max(files[program], file)
+	}
+	for _, file := range files {
+		sum += file
+	}
+	return sum
+}
+
+// highWater is the most memory that a process has had, and what of it are pages of files that it shares with others; 0 when it
+// is gone. Both in bytes.
+func highWater(pid int) (most, file int64) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	for line := range strings.Lines(string(status)) {
 		var kib int64
 		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
-			return kib << 10
+			most = kib << 10
+		}
+		if n, _ := fmt.Sscanf(line, "RssFile: %d kB", &kib); n == 1 {
+			file = kib << 10
 		}
 	}
-	return 0
+	return most, file
 }
 
 // Program returns the words of a process's command line; none when it is gone.
