@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 )
@@ -19,7 +20,8 @@ type modelFlip struct {
 	// Spent is a folder that has no use afterwards; empty for none.
 	Spent string `json:"spent,omitempty"`
 
-	former *former // to be written down before the step is made; nil for none
+	former *former   // to be written down before the step is made; nil for none
+	placed time.Time // when the step was made; zero when another process made it
 }
 
 // ready writes all steps into the journal; they count once the file commit is there. No live tree is touched.
@@ -60,12 +62,13 @@ func (m *models) scrap(flips []modelFlip) error {
 
 // flip makes the steps, one model after the other, and notes each in the receipt.
 func (m *models) flip(flips []modelFlip, r *manifest.Receipt, ev manifest.Events) error {
-	for _, f := range flips {
+	for i, f := range flips {
 		if f.Step != nil {
 			ev.Say(manifest.StepPlace, f.Step.Model, "placing")
 			if err := m.repo.make(*f.Step); err != nil {
 				return modelFailure("place model "+f.Step.Model, err)
 			}
+			flips[i].placed = time.Now()
 		}
 		r.Models = append(r.Models, f.Done)
 	}
@@ -103,7 +106,7 @@ func (h *Host) settle(m *models, flips []modelFlip, r *manifest.Receipt) {
 		if f.Step == nil {
 			continue
 		}
-		errs = append(errs, h.remember(m, f.Done))
+		errs = append(errs, h.remember(m, f))
 	}
 	if err := errors.Join(errs...); err != nil {
 		r.Warnings = append(r.Warnings, "the folder beside the repository was not cleared: "+strings.ReplaceAll(err.Error(), "\n", "; "))
@@ -111,7 +114,8 @@ func (h *Host) settle(m *models, flips []modelFlip, r *manifest.Receipt) {
 }
 
 // remember notes the digests of a model that was just placed, so that the next look reads none of its files.
-func (h *Host) remember(m *models, d manifest.DoneModel) error {
+func (h *Host) remember(m *models, f modelFlip) error {
+	d := f.Done
 	if d.After == "" {
 		return gone(os.Remove(m.repo.digestsPath(d.Name)))
 	}
@@ -119,5 +123,5 @@ func (h *Host) remember(m *models, d manifest.DoneModel) error {
 	if err != nil {
 		return gone(err)
 	}
-	return m.repo.seed(d.Name, l.Files)
+	return m.repo.seed(d.Name, d.Entry, l.Files, f.placed)
 }

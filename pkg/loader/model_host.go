@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -294,9 +295,11 @@ func checkPlan(p manifest.ModelPlan) error {
 	return nil
 }
 
-// seed remembers the digests of files that were just placed, so that the next scan reads none of them.
-func (r *repository) seed(model string, files []manifest.File) error {
-	fresh := map[string]known{}
+// seed remembers the digests of a model that was just placed, so that the next scan reads none of its files: of what was below
+// entry and not changed after placed, and of the rest what was known already. Somebody may have edited either meanwhile.
+func (r *repository) seed(model, entry string, files []manifest.File, placed time.Time) error {
+	old, fresh := r.remembered(model), map[string]known{}
+	ours := manifest.ModelPlan{Entry: entry}
 	var mu sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(4)
@@ -307,9 +310,12 @@ func (r *repository) seed(model string, files []manifest.File) error {
 			if err != nil {
 				return err
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			fresh[p] = known{stampOf(info), f.Digest}
+			k := known{stampOf(info), f.Digest}
+			if old[p] == k || ours.Below(f.Path) && k.Size == f.Size && k.CTime <= placed.UnixNano() {
+				mu.Lock()
+				defer mu.Unlock()
+				fresh[p] = k
+			}
 			return nil
 		})
 	}

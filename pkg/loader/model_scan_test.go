@@ -3,6 +3,8 @@
 package loader
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -27,5 +29,44 @@ func TestRemembered(t *testing.T) {
 	pl, err := plan(h, manifest.Options{}, nil, baseTree.model("m"))
 	if err != nil || pl.Nothing() {
 		t.Errorf("files were hashed again: %v %v", pl.Models[0].Place, err)
+	}
+}
+
+// A file that somebody changes by hand in the very moment in which another one is placed is not taken for what it was.
+func TestChangedWhilePlacing(t *testing.T) {
+	for name, c := range map[string]struct {
+		next tree
+		at   string // what is changed by hand
+	}{
+		"beside a file":    {tree{"config.pbtxt": "new"}, "labels.txt"},
+		"beside a version": {tree{"1/model.graphdef": "new", "1/more": "more"}, "config.pbtxt"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlacer(t)
+			p.pushed("m", baseTree, manifest.Options{})
+			next := baseTree.with(c.next)
+			h := p.open()
+			pl, err := plan(h, manifest.Options{}, nil, next.model("m"))
+			if err == nil {
+				err = send(h, pl, contentsOf(next))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			byHand := func() { // all is built, nothing is placed
+				if err := os.WriteFile(filepath.Join(p.at("m"), c.at), []byte("by hand"), fileMode); err != nil {
+					t.Error(err)
+				}
+			}
+			if _, err := h.Apply(t.Context(), pl, nil, byHand, nil); err != nil {
+				t.Fatal(err)
+			}
+			h.Close()
+			p.holds("m", next.with(tree{c.at: "by hand"}))
+			if again, _ := p.pushed("m", next, manifest.Options{}); again.Nothing() {
+				t.Error("the host takes it for what was pushed")
+			}
+			p.holds("m", next)
+		})
 	}
 }
