@@ -198,6 +198,9 @@ func (r *repository) digestsPath(model string) string {
 
 // remembered reads the digests of the last scan; none when they cannot be read: then files are hashed again.
 func (r *repository) remembered(model string) map[string]known {
+	if r.own == "" {
+		return nil
+	}
 	raw, err := os.ReadFile(r.digestsPath(model))
 	var m map[string]known
 	if err != nil || json.Unmarshal(raw, &m) != nil {
@@ -206,7 +209,7 @@ func (r *repository) remembered(model string) map[string]known {
 	return m
 }
 
-// remember writes the digests down, except of files so young that a change could go unnoticed.
+// remember writes the digests down, if there is a place for them, except of files so young that a change could go unnoticed.
 func (r *repository) remember(model string, old, fresh map[string]known) error {
 	now := time.Now().UnixNano()
 	same := len(old) == len(fresh)
@@ -216,7 +219,7 @@ func (r *repository) remember(model string, old, fresh map[string]known) error {
 		}
 		same = same && old[p] == k
 	}
-	if same {
+	if same || r.own == "" {
 		return nil
 	}
 	return r.writeDigests(model, fresh)

@@ -4,7 +4,6 @@ package loader
 
 import (
 	"context"
-	"errors"
 
 	"github.com/clara-push/clara-push/pkg/engine"
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -92,23 +91,18 @@ func (h *Host) modelStatus(ctx context.Context, s *story) (manifest.InstalledMod
 	if err != nil {
 		return i, err
 	}
-	if m.refusal != nil {
+	if m.refusal != nil && m.repo.real == "" {
 		i.Drift = manifest.DriftGone
-		var f *manifest.Failure
-		if errors.As(m.refusal, &f) && m.repo.real != "" {
-			return i, f // it is there, and this user may not look at it
-		}
 		return i, nil
 	}
-	live, err := m.repo.scan(ctx, d.name)
+	live, err := m.look(ctx, d.name)
+	if err == nil && m.refusal == nil {
+		i.Back, err = m.repo.back(d.name, s.last())
+	}
 	if err != nil {
 		return i, modelFailure("look at model "+d.name, err)
 	}
-	back, err := m.repo.back(d.name, s.last())
-	if err != nil {
-		return i, modelFailure("look at model "+d.name, err)
-	}
-	i.Now, i.Back = treeOf(live), back
+	i.Now = treeOf(live)
 	switch {
 	case live.Found == manifest.FoundNothing:
 		i.Drift = manifest.DriftGone
@@ -118,6 +112,14 @@ func (h *Host) modelStatus(ctx context.Context, s *story) (manifest.InstalledMod
 		i.Changed = changed[:min(shownPaths, len(changed))]
 	}
 	return i, nil
+}
+
+// look describes a model, also in a repository in which nothing can be placed: then every file is read, and nothing remembered.
+func (m *models) look(ctx context.Context, name string) (manifest.HostModel, error) {
+	if m.refusal == nil {
+		return m.repo.scan(ctx, name)
+	}
+	return (&repository{path: m.repo.path, real: m.repo.real}).scan(ctx, name)
 }
 
 // back reports whether a former state is kept to which a rollback of the model can go; that there was nothing is none.

@@ -75,6 +75,28 @@ func TestStatusNeedsTheRepository(t *testing.T) {
 	}
 }
 
+// Where nothing can be placed any more, a status still tells what is there.
+func TestStatusWhereNothingCanBePlaced(t *testing.T) {
+	p := newPlacer(t)
+	t.Chdir(p.dir)
+	p.pushed("m", baseTree, manifest.Options{Keep: 1})
+	if err := os.Chmod(filepath.Join(p.dir, stageName), 0o777); err != nil { // refused: others may write to it
+		t.Fatal(err)
+	}
+	for _, want := range []manifest.Drift{manifest.DriftNone, manifest.DriftChanged} {
+		s, err := p.open().Status(t.Context())
+		if err != nil || len(s.Models) != 1 || s.Models[0].Drift != want || s.Models[0].Back {
+			t.Errorf("%+v, %v; want drift %q", s, err, want)
+		}
+		if err := os.WriteFile(filepath.Join(p.at("m"), "labels.txt"), []byte("by hand"), fileMode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if exists("digests") {
+		t.Error("digests were remembered in the current folder")
+	}
+}
+
 // A rollback does not throw away what somebody else did, unless it is told to.
 func TestRollbackOfWhatWasMeddledWith(t *testing.T) {
 	for _, m := range meddled {
