@@ -76,7 +76,7 @@ func (l *Lock) Stale() error {
 func lockFile(ctx context.Context, path string, o Owner, wait time.Duration, ev manifest.Events) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return nil, stageFailure("lock", err)
+		return nil, fileFailure("lock", err)
 	}
 	l := &Lock{file: f}
 	if err := l.acquire(ctx, o, wait, ev); err != nil {
@@ -94,7 +94,7 @@ func lockFile(ctx context.Context, path string, o Owner, wait time.Duration, ev 
 func tryLock(path string) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return nil, stageFailure("lock", err)
+		return nil, fileFailure("lock", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()

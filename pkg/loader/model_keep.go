@@ -109,7 +109,7 @@ func (r *repository) formerDir(model, receipt string) string {
 func (r *repository) keep(f former) error {
 	for _, dir := range []string{filepath.Dir(f.dir), f.dir} {
 		if err := ownFolder(dir); err != nil {
-			return err
+			return manifest.Fail(manifest.KindPermission, "keep the former state", "%w", err).Advise("%s", mendStage(dir))
 		}
 	}
 	raw, err := json.Marshal(f)

@@ -131,7 +131,7 @@ func (s *fileStage) decoded(c Chunk, keep func(raw []byte) error) error {
 	return nil
 }
 
-// fileFailure is stageFailure for the stage beside a repository.
+// fileFailure is stageFailure where others may have put a link, as beside a repository.
 func fileFailure(step string, err error) error {
 	if errors.Is(err, syscall.ELOOP) {
 		return manifest.Fail(manifest.KindPermission, step, "there is a link where clara-push keeps its files: %w", err).Advise("remove it on the host")

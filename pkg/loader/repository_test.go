@@ -182,3 +182,30 @@ func TestOpenAsAnother(t *testing.T) {
 		fmt.Printf("REFUSED %v ADVICE %s\n", f.Err, f.Hint)
 	}
 }
+
+// A link that somebody has put where clara-push keeps something is not followed, and it says so.
+func TestPlantedLinks(t *testing.T) {
+	for _, planted := range []string{"lock", "old/m"} {
+		t.Run(planted, func(t *testing.T) {
+			p := newPlacer(t)
+			p.open().Close() // makes the folders
+			target := filepath.Join(p.dir, "target")
+			if err := errors.Join(os.WriteFile(target, []byte("theirs"), 0o600), os.RemoveAll(p.own(planted)), os.Symlink(target, p.own(planted))); err != nil {
+				t.Fatal(err)
+			}
+			h := p.open()
+			l, err := h.Lock(t.Context(), Owner{}, 0, nil)
+			if err == nil {
+				l.Release()
+				_, _, err = p.push("m", baseTree, manifest.Options{Keep: 1})
+			}
+			var f *manifest.Failure
+			if !errors.As(err, &f) || f.Kind != manifest.KindPermission || f.Hint == "" {
+				t.Errorf("it says %v", err)
+			}
+			if raw, err := os.ReadFile(target); string(raw) != "theirs" || exists(p.at("m")) {
+				t.Errorf("the link leads to %q, %v; or the model was placed", raw, err)
+			}
+		})
+	}
+}
