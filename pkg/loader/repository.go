@@ -80,6 +80,9 @@ func (r *repository) checkFolder(dir string) error {
 	if !info.IsDir() {
 		return refuseRepository("%s is not a directory", dir).Advise("name the folder that Triton serves models from with --repository")
 	}
+	if exists(filepath.Join(dir, "config.pbtxt")) { // and our stage would lie in the repository around it, a model to Triton
+		return refuseRepository("%s is a model, not a folder of models", dir).Advise("name the folder around it: --repository %s", quoted(filepath.Dir(dir)))
+	}
 	err = unix.Access(dir, unix.W_OK|unix.X_OK)
 	if errors.Is(err, unix.EROFS) {
 		return refuseRepository("%s is mounted read-only", dir).Advise("mount it writable, or name another folder with --repository")

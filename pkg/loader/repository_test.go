@@ -209,3 +209,17 @@ func TestPlantedLinks(t *testing.T) {
 		})
 	}
 }
+
+// Whoever names a model as the repository is refused before the stage is made, which would lie among the models.
+func TestModelIsNoRepository(t *testing.T) {
+	p := newPlacer(t)
+	p.pushed("m", baseTree, manifest.Options{})
+	_, err := openRepository(p.at("m"))
+	var f *manifest.Failure
+	if !errors.As(err, &f) || f.Kind != manifest.KindPermission || !strings.Contains(f.Hint, p.repo) {
+		t.Errorf("it says %v", err)
+	}
+	if exists(filepath.Join(p.repo, stageName)) {
+		t.Error("a stage lies in the repository")
+	}
+}
