@@ -280,7 +280,12 @@ func checkPlan(p manifest.ModelPlan) error {
 		return err
 	}
 	for _, f := range p.Model.Files {
-		if err := errors.Join(manifest.CheckFilePath(f.Path), manifest.CheckDigest(f.Digest)); err != nil {
+		if err := manifest.CheckFilePath(f.Path); err != nil {
+			return err
+		}
+	}
+	for _, f := range append(p.Sent(), p.Copied()...) { // what stays untouched may be a link, which has none
+		if err := manifest.CheckDigest(f.Digest); err != nil {
 			return err
 		}
 	}

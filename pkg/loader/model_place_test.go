@@ -83,7 +83,7 @@ func stampsOf(t *testing.T, root string) map[string]stamp {
 	return all
 }
 
-// Versions that only the host has stay, except with exact; a link among them is refused where it would have to be copied.
+// Versions that only the host has stay, except with exact; a link among them is refused where it would have to be copied, and only there.
 func TestKeptVersions(t *testing.T) {
 	p := newPlacer(t)
 	p.pushed("m", baseTree, manifest.Options{Keep: 1})
@@ -100,6 +100,10 @@ func TestKeptVersions(t *testing.T) {
 	}
 	if _, _, err := p.push("m", baseTree.with(tree{"2/model.graphdef": "", "2/sub/part.bin": ""}), manifest.Options{}); manifest.KindOf(err) != manifest.KindPermission {
 		t.Errorf("a kept link: %v", err)
+	}
+	next["labels.txt"] = "n2" // of which the version with the link is no part
+	if pl, _ := p.pushed("m", next, manifest.Options{}); pl.Models[0].Place != manifest.PlaceFile {
+		t.Errorf("beside a kept link: %v", pl.Models[0].Place)
 	}
 	p.pushed("m", next, manifest.Options{Exact: true})
 	p.holds("m", next)
