@@ -219,7 +219,7 @@ func (m *Models) Open(_ context.Context, d manifest.Descriptor, offset int64) (m
 	if err != nil {
 		return nil, readFailure(from.path, err)
 	}
-	r := &modelReader{f: f, from: from}
+	r := &modelReader{f: f, from: from, left: from.look.Size - offset}
 	if d.Size > manifest.SmallFile { // of a small one it is soon enough at the end
 		err = r.unchanged()
 	}
@@ -240,6 +240,7 @@ func (m *Models) Close() error { return nil }
 type modelReader struct {
 	f    *os.File
 	from modelFile
+	left int64 // bytes of the file that was hashed which were not read yet
 }
 
 // Size is the size of the whole file in bytes.
@@ -248,10 +249,11 @@ func (r *modelReader) Size() int64 { return r.from.look.Size }
 // Close closes the file.
 func (r *modelReader) Close() error { return r.f.Close() }
 
-// Read implements io.Reader. At the end it looks whether the file is still the one that was hashed.
+// Read implements io.Reader. At the end, and beyond it, it looks whether the file is still the one that was hashed.
 func (r *modelReader) Read(p []byte) (int, error) {
 	n, err := r.f.Read(p)
-	if err == io.EOF {
+	r.left -= int64(n)
+	if err == io.EOF || r.left < 0 {
 		if changed := r.unchanged(); changed != nil {
 			return n, changed
 		}

@@ -229,3 +229,24 @@ func TestModelFileChanges(t *testing.T) {
 		})
 	}
 }
+
+// Of a file that has grown no more is read than what was described; then it is said that it changed.
+func TestModelFileGrows(t *testing.T) {
+	dir := modelDir(t)
+	path := filepath.Join(dir, "1/other.onnx")
+	writeFile(t, path, "a few")
+	m, model := openModel(t, dir, ModelOptions{})
+	i := slices.IndexFunc(model.Files, func(f manifest.File) bool { return f.Path == "1/other.onnx" })
+	writeFile(t, path, "a few more")
+	r, err := m.Open(t.Context(), model.Files[i].Descriptor, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := io.ReadFull(r, make([]byte, len("a few"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Read(make([]byte, 1)); manifest.KindOf(err) != manifest.KindIntegrity || !strings.Contains(err.Error(), "changed while") {
+		t.Errorf("it says %v", err)
+	}
+}
