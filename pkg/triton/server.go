@@ -110,7 +110,12 @@ func parseURL(raw string) (string, error) {
 		full = "http://" + raw
 	}
 	u, err := url.Parse(full)
-	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" {
+	if err == nil && u.User != nil {
+		u.User = nil // whoever reads the log need not know it
+		return "", manifest.Fail(manifest.KindUsage, "", "before %q stands a name or password, which Triton does not ask for", manifest.Plain(u.String())).
+			Advise("leave it out, as in http://localhost:8000")
+	}
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" {
 		return "", manifest.Fail(manifest.KindUsage, "", "%q is not the address of a Triton server", manifest.Plain(raw)).
 			Advise("give its HTTP address, as in http://localhost:8000")
 	}
