@@ -131,7 +131,7 @@ func (s *starter) explain(f *startFailure) error {
 	fail := manifest.Fail(manifest.KindPermission, "agent", "the agent did not start: %s", text)
 	switch {
 	case strings.Contains(text, "sudo: not found") || strings.Contains(text, "sudo: command not found"):
-		return fail.Advise("the host has no sudo: push as a user who may use the engine, without --sudo")
+		return fail.Advise("the host has no sudo: push without --sudo, as a user who may use the engine or write to the repository")
 	case strings.Contains(text, "sudo:"):
 		return fail.Advise("install the clara-push package on the host and allow it without a password, in /etc/sudoers.d/clara-push: USER ALL=(root) NOPASSWD: /usr/bin/clara-push agent")
 	case strings.Contains(text, "Exec format error") || strings.Contains(text, "cannot execute binary"):
