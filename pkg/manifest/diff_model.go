@@ -68,10 +68,11 @@ func filesOf(models []ModelPlan, repo *Repository) []BlobPlan {
 }
 
 // addModelSizes adds what the models need to s and returns the room that building them takes: what arrives, small files
-// twice, as they came and as they will be placed, and copies of what the host has already where a whole directory is built
-// anew (none where the file system can share blocks, which is not known here).
+// twice, as they came and as they will be placed, copies of what is placed at more than one path, and copies of what the host
+// has already where a whole directory is built anew (none where the file system can share blocks, which is not known here).
 func addModelSizes(s *Sizes, p *Plan) int64 {
 	var need int64
+	used := map[Digest]bool{}
 	for _, f := range p.Files {
 		staged := stagedBytes(f.Size, f.Staged)
 		s.Staged += staged
@@ -86,6 +87,10 @@ func addModelSizes(s *Sizes, p *Plan) int64 {
 			var placed int64
 			for _, f := range m.Sent() {
 				placed += f.Size
+				if used[f.Digest] { // sent once, and copied there
+					need += f.Size
+				}
+				used[f.Digest] = true
 			}
 			s.Present += m.Model.Size() - placed
 		} else {

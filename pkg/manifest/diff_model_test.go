@@ -112,6 +112,9 @@ func TestDiffModels(t *testing.T) {
 		{manifest.KindPermission, func(r *manifest.Repository) { r.Models[0].Found = manifest.FoundOther }},
 		{manifest.KindPermission, func(r *manifest.Repository) { r.Models[0].Found, r.Models[0].Refusal = manifest.FoundDirectory, "no" }},
 		{manifest.KindSpace, func(r *manifest.Repository) { r.Stage = manifest.Space{Path: "/x", Free: 199, Inodes: 10} }},
+		{manifest.KindSpace, func(r *manifest.Repository) { // all three twice, as small files are, and one in a second place
+			r.Stage = manifest.Space{Path: "/x", Free: 599, Inodes: 10}
+		}},
 		{manifest.KindInternal, func(r *manifest.Repository) { r.Models = r.Models[:1] }},
 	} {
 		r := *repo
