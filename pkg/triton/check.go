@@ -76,7 +76,7 @@ func check(ctx context.Context, dir string, o Options) (*checker, error) {
 		}
 		c.replaced = &entry{path: configName, real: c.ConfigFile, dir: info.IsDir(), mode: info.Mode(), size: info.Size()}
 	}
-	if c.tree, err = c.readTree(ctx); err != nil || !c.isModel() {
+	if c.tree, err = c.readTree(ctx); err != nil || c.tree.cut || !c.isModel() {
 		return c, err
 	}
 	c.checkName()

@@ -81,7 +81,8 @@ func TestManyOddEntries(t *testing.T) {
 	}
 }
 
-// TestTooManyEntries wants more files than can be pushed to be refused, also when there are few and links repeat them.
+// TestTooManyEntries wants more files than can be pushed to be refused, also when there are few and links repeat them;
+// and nothing said to be missing that was not come to.
 func TestTooManyEntries(t *testing.T) {
 	dir := place(t, t.TempDir(), "derived")
 	must(t, os.Mkdir(filepath.Join(dir, "1", "many"), 0o755))
@@ -91,7 +92,7 @@ func TestTooManyEntries(t *testing.T) {
 	}
 	r, err := triton.Check(context.Background(), dir, triton.Options{})
 	must(t, err)
-	if !slices.ContainsFunc(r.Findings, func(f triton.Finding) bool { return f.Rule == triton.RuleTooMany }) {
+	if len(r.Findings) != 1 || r.Findings[0].Rule != triton.RuleTooMany {
 		t.Errorf("it says %v", r.Findings)
 	}
 }

@@ -36,6 +36,7 @@ type tree struct {
 	entries map[string]*entry
 	below   map[string][]*entry // what a directory holds, sorted by bytes as Triton does
 	refused map[string]bool     // entries that are there but cannot be part of a model, with a finding of their own
+	cut     bool                // there is more: what is not in entries may be there all the same
 }
 
 // readTree reads the directory and notes what cannot be part of a model.
@@ -52,6 +53,7 @@ func (c *checker) readTree(ctx context.Context) (*tree, error) {
 	if errors.Is(err, errTooMany) {
 		c.refuse(RuleTooMany, c.at(""), "the directory holds more than %d files and directories", maxEntries).
 			advise("name the model directory itself, or remove what the model does not need")
+		t.cut = true
 		return t, nil
 	}
 	return t, err
