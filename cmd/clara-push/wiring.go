@@ -74,6 +74,9 @@ func pushModels(ctx context.Context, host string, o modelOptions, l *linted, ev 
 		Plan: manifest.Options{Keep: o.keep, Exact: o.exact}, DryRun: o.dryRun, Events: ev,
 	})
 	p.wire = dst.Wire()
+	if manifest.KindOf(err) == manifest.KindIntegrity {
+		src.Distrust() // else the next push would believe it again
+	}
 	if err == nil && server != nil && !o.dryRun {
 		server.served = atOrigin(o.config)
 		err = server.after(ctx, p.Plan)

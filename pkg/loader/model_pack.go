@@ -63,7 +63,8 @@ func checkParts(parts []manifest.Part, raw []byte) error {
 			return manifest.Fail(manifest.KindIntegrity, "stage", "a pack is shorter than its files")
 		}
 		if sum := sha256.Sum256(raw[:p.Size]); hex.EncodeToString(sum[:]) != p.Digest.Encoded() {
-			return manifest.Fail(manifest.KindIntegrity, "stage", "file %s arrived damaged", p.Digest)
+			return manifest.Fail(manifest.KindIntegrity, "stage", "file %s arrived damaged", p.Digest).
+				Advise("push again: it will be sent anew")
 		}
 		raw = raw[p.Size:]
 	}

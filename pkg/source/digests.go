@@ -94,6 +94,13 @@ func (c *digests) note(path string, s seen) {
 	c.known[path], c.changed = s, true
 }
 
+func (c *digests) forget(path string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.known, path)
+	c.changed = true
+}
+
 // save writes down what was learned. That it cannot is no reason to fail.
 func (c *digests) save() error {
 	c.mu.Lock()

@@ -33,6 +33,8 @@ type ModelOptions struct {
 type Models struct {
 	models []manifest.Model
 	files  map[manifest.Digest]modelFile // one place for each content
+	cache  *digests
+	paths  []string // of all files, as cache knows them
 }
 
 // modelFile is where a file's bytes are, and how it looked when it was hashed.
@@ -50,7 +52,7 @@ func OpenModels(ctx context.Context, dirs []string, o ModelOptions) (*Models, er
 			Advise("push them one by one")
 	}
 	cache := openDigests(o.CacheDir)
-	m := &Models{files: map[manifest.Digest]modelFile{}}
+	m := &Models{files: map[manifest.Digest]modelFile{}, cache: cache}
 	named := map[string]string{}
 	for _, dir := range dirs {
 		model, err := m.read(ctx, dir, o, cache)
@@ -173,8 +175,9 @@ func (w *walker) note(real, at string, kind fs.FileMode, depth int) error {
 // hashAll describes the files, hashing several at once.
 func (m *Models) hashAll(ctx context.Context, found map[string]string, cache *digests) ([]manifest.File, error) {
 	paths := make([]string, 0, len(found))
-	for p := range found {
+	for p, real := range found {
 		paths = append(paths, p)
+		m.paths = append(m.paths, real)
 	}
 	slices.Sort(paths)
 	files := make([]manifest.File, len(paths))
@@ -231,6 +234,15 @@ func (m *Models) Open(_ context.Context, d manifest.Descriptor, offset int64) (m
 		return nil, readFailure(from.path, err)
 	}
 	return r, nil
+}
+
+// Distrust forgets the digests that are remembered of the files, so that they are hashed anew next time: after a host found
+// that one is not what it was said to be.
+func (m *Models) Distrust() {
+	for _, p := range m.paths {
+		m.cache.forget(p)
+	}
+	_ = m.cache.save() // no reason to fail, as ever
 }
 
 // Close does nothing: no file stays open.

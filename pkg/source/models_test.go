@@ -189,11 +189,14 @@ func TestDigestsAreRemembered(t *testing.T) {
 			if err := errors.Join(err, os.WriteFile(file, raw, 0o600), c.change(filepath.Join(dir, "1/model.onnx"))); err != nil {
 				t.Fatal(err)
 			}
-			_, model := openModel(t, dir, ModelOptions{CacheDir: cache})
-			for _, f := range model.Files {
-				if f.Path == "1/model.onnx" && (f.Digest == lie) != c.believe {
-					t.Errorf("its digest is %s", f.Digest)
+			for _, believe := range []bool{c.believe, false} {
+				m, model := openModel(t, dir, ModelOptions{CacheDir: cache})
+				for _, f := range model.Files {
+					if f.Path == "1/model.onnx" && (f.Digest == lie) != believe {
+						t.Errorf("its digest is %s", f.Digest)
+					}
 				}
+				m.Distrust() // after which nobody believes it
 			}
 		})
 	}
