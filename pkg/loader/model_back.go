@@ -21,7 +21,7 @@ func (h *Host) modelBack(ctx context.Context, d deed, force bool, r *manifest.Re
 	repo := h.models.repo
 	live, err := repo.scan(ctx, d.name)
 	if err != nil {
-		return modelFlip{}, modelFailure("look at model "+d.name, err)
+		return modelFlip{}, repo.unseen(d.name, err)
 	}
 	r.Repository = repo.id()
 	if d.receipt != "" && !d.changed { // the load had left it as it was

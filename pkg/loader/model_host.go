@@ -90,7 +90,7 @@ func (m *models) inventory(ctx context.Context, q manifest.ModelQuery) (*manifes
 		}
 		var err error
 		if r.Models[i], err = m.repo.scan(ctx, name); err != nil {
-			return nil, modelFailure("look at model "+name, err)
+			return nil, m.repo.unseen(name, err)
 		}
 		r.Models[i].Refusal, r.Models[i].Advice = m.repo.checkModel(r.Models[i])
 	}

@@ -27,7 +27,7 @@ func (r *repository) begin(ctx context.Context, p manifest.ModelPlan, stage *fil
 	what := "build model " + p.Model.Name
 	live, err := r.scan(ctx, p.Model.Name)
 	if err != nil {
-		return nil, modelFailure("look at model "+p.Model.Name, err)
+		return nil, r.unseen(p.Model.Name, err)
 	}
 	if err := r.agrees(p, live); err != nil {
 		return nil, err

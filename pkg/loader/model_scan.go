@@ -75,6 +75,16 @@ func (r *repository) scan(ctx context.Context, model string) (manifest.HostModel
 	return h, r.remember(model, old, fresh)
 }
 
+// unseen types an error of a scan; nil stays nil.
+func (r *repository) unseen(model string, err error) error {
+	err = modelFailure("look at model "+model, err)
+	var f *manifest.Failure
+	if errors.As(err, &f) && f.Kind == manifest.KindPermission {
+		return f.Advise(manifest.AsRoot+", or let others read it, as Triton must: sudo chmod -R a+rX %s", quoted(r.live(model, "")))
+	}
+	return err
+}
+
 // describe fills in h with the tree at root and returns the digests of its files.
 func describe(ctx context.Context, root string, old map[string]known, h *manifest.HostModel) (map[string]known, error) {
 	type found struct {

@@ -3,8 +3,10 @@
 package loader
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -29,6 +31,19 @@ func TestRemembered(t *testing.T) {
 	pl, err := plan(h, manifest.Options{}, nil, baseTree.model("m"))
 	if err != nil || pl.Nothing() {
 		t.Errorf("files were hashed again: %v %v", pl.Models[0].Place, err)
+	}
+}
+
+// Whoever may not look at a model is told a command that lets them.
+func TestUnseen(t *testing.T) {
+	r := &repository{real: "/clara/common/it's models"}
+	var f *manifest.Failure
+	err := r.unseen("m", &os.PathError{Op: "open", Path: "m/1", Err: os.ErrPermission})
+	if !errors.As(err, &f) || f.Kind != manifest.KindPermission || !strings.Contains(f.Hint, `chmod -R a+rX '/clara/common/it'\''s models/m'`) {
+		t.Errorf("it says %v", err)
+	}
+	if r.unseen("m", nil) != nil {
+		t.Error("nothing is a failure")
 	}
 }
 

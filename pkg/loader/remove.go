@@ -114,7 +114,7 @@ func (h *Host) modelAway(ctx context.Context, past *history, d deed, force bool)
 	repo := h.models.repo
 	live, err := repo.scan(ctx, d.name)
 	if err != nil {
-		return modelFlip{}, modelFailure("look at model "+d.name, err)
+		return modelFlip{}, repo.unseen(d.name, err)
 	}
 	flip := modelFlip{Done: manifest.DoneModel{
 		Name: d.name, Path: repo.live(d.name, ""), Place: manifest.PlaceRemove, Gone: true, Before: treeOf(live),

@@ -4,6 +4,9 @@ package loader
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 
 	"github.com/clara-push/clara-push/pkg/engine"
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -92,6 +95,9 @@ func (h *Host) modelStatus(ctx context.Context, s *story) (manifest.InstalledMod
 		return i, err
 	}
 	if m.refusal != nil && m.repo.real == "" {
+		if _, err := os.Stat(m.repo.path); !errors.Is(err, fs.ErrNotExist) {
+			return i, m.refusal // it may be there all the same
+		}
 		i.Drift = manifest.DriftGone
 		return i, nil
 	}
@@ -100,7 +106,7 @@ func (h *Host) modelStatus(ctx context.Context, s *story) (manifest.InstalledMod
 		i.Back, err = m.repo.back(d.name, s.last())
 	}
 	if err != nil {
-		return i, modelFailure("look at model "+d.name, err)
+		return i, m.repo.unseen(d.name, err)
 	}
 	i.Now = treeOf(live)
 	switch {

@@ -73,6 +73,12 @@ func TestStatusNeedsTheRepository(t *testing.T) {
 	if err != nil || len(s.Models) != 1 || s.Models[0].Drift != manifest.DriftGone {
 		t.Errorf("%+v, %v", s, err)
 	}
+	if err := os.Symlink("models", p.repo); err != nil { // to itself: who knows what is there
+		t.Fatal(err)
+	}
+	if s, err := p.open().Status(t.Context()); manifest.KindOf(err) != manifest.KindPermission {
+		t.Errorf("where nobody can look it says %+v, %v", s, err)
+	}
 }
 
 // Where nothing can be placed any more, a status still tells what is there.
