@@ -177,9 +177,10 @@ func (m *models) prepare(ctx context.Context, plans []manifest.ModelPlan, receip
 	if err != nil {
 		return nil, errors.Join(err, m.repo.clearTrees())
 	}
-	return all, modelFailure("sync", m.repo.sync())
+	return all, nil
 }
 
+// build returns when all new states are on the disk and nobody has changed the live ones.
 func (m *models) build(ctx context.Context, plans []manifest.ModelPlan, receipt string) ([]*placing, error) {
 	builders := make([]*builder, len(plans))
 	for i, p := range plans {
@@ -216,7 +217,14 @@ func (m *models) build(ctx context.Context, plans []manifest.ModelPlan, receipt 
 	if err == nil {
 		err = m.stage.drop(filesIn(plans)) // before the disk sees any of it
 	}
-	return all, modelFailure("build models", err)
+	if err != nil {
+		return nil, modelFailure("build models", err)
+	}
+	if err := m.repo.sync(); err != nil {
+		return nil, modelFailure("sync", err)
+	}
+	// The disk may have taken seconds.
+	return all, modelFailure("build models", each(builders, func(_ int, b *builder) error { return b.again(ctx) }))
 }
 
 func each(builders []*builder, do func(int, *builder) error) error {

@@ -41,8 +41,9 @@ func (r *repository) begin(ctx context.Context, p manifest.ModelPlan, stage *fil
 	}, nil
 }
 
-// again looks once more at the live model, now that all files are there, which may have taken long. A change by somebody else
-// would be overwritten unseen, and what is kept for a rollback would not be what it is said to be.
+// again looks once more at the live model, after what may have taken long: until all files were there, and until they were on
+// the disk. A change by somebody else would be overwritten unseen, and what is kept for a rollback would not be what it is said
+// to be.
 func (b *builder) again(ctx context.Context) error {
 	live, err := b.repo.scan(ctx, b.plan.Model.Name)
 	if err != nil {
