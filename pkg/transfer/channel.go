@@ -131,9 +131,12 @@ func (c *channel) notStarted(printed string, err error) error {
 	f := &startFailure{status: -1, printed: printed, err: err}
 	wait := c.ssh.Wait()
 	var exit *ssh.ExitError
-	if errors.As(wait, &exit) {
+	switch {
+	case wait == nil:
+		f.status = 0
+	case errors.As(wait, &exit):
 		f.status = exit.ExitStatus()
-	} else if wait != nil {
+	default:
 		f.err = wait
 	}
 	f.stderr = c.stderr.String()

@@ -53,6 +53,9 @@ func (b *binaries) provision(ctx context.Context, conn *dial.Conn, folder, kerne
 // errNoSFTP is why upload did not even begin: there is no sftp-server, or a login script prints into it.
 var errNoSFTP = errors.New("no sftp")
 
+// errNoRoom is why a program could not be kept on the host.
+var errNoRoom = errors.New("no space left on device")
+
 // upload writes the compressed program to name by SFTP.
 func (b *binaries) upload(client *ssh.Client, name, goarch string) error {
 	s, err := sftp.NewClient(client, sftp.MaxConcurrentRequestsPerFile(64))
@@ -75,6 +78,9 @@ func (b *binaries) upload(client *ssh.Client, name, goarch string) error {
 		err = cerr
 	}
 	if err != nil {
+		if v, e := s.StatVFS(path.Dir(name)); e == nil && v.Frsize*v.Bavail < uint64(packed.Size()) {
+			err = errNoRoom // sftp itself says no more than "Failure"
+		}
 		_ = s.Remove(name)
 		return fmt.Errorf("write %s: %w", name, err)
 	}
@@ -118,6 +124,9 @@ func (b *binaries) compressed(goarch string) (*bytes.Reader, error) {
 }
 
 func uploadFailure(folder string, err error) error {
+	if errors.Is(err, errNoRoom) {
+		return noRoom(folder, err)
+	}
 	f := manifest.Fail(manifest.KindPermission, "agent", "the program could not be brought to the host: %w", err)
 	var status *sftp.StatusError
 	if errors.As(err, &status) || errors.Is(err, os.ErrPermission) {
@@ -126,10 +135,24 @@ func uploadFailure(folder string, err error) error {
 	return f.Advise("see that the host's sshd offers sftp and that login scripts print nothing, or install clara-push in the host's PATH")
 }
 
-// installScript unpacks and checks. It prints the digest it found, so that the comparison is made here.
+func noRoom(folder string, err error) error {
+	return manifest.Fail(manifest.KindSpace, "agent", "the program could not be brought to the host: %w", err).
+		Advise("free some space in %s on the host, or name another folder with --agent-dir", folder)
+}
+
+// installScript unpacks and checks. It prints the digest it found, so that the comparison is made here. Of the folder, which
+// may be anybody's since --agent-dir names it, it removes only what a program of ours once was brought into.
 const installScript = `umask 077; cd %dir% && gzip -dc < %gz% > %gz%.tmp && chmod 700 %gz%.tmp && sha256sum < %gz%.tmp && ` +
 	`test "$(sha256sum < %gz%.tmp)" = "%sum%  -" && mv -f %gz%.tmp clara-push; r=$?; rm -f %gz% %gz%.tmp; ` +
-	`find %folder% -mindepth 1 -maxdepth 1 -type d -mtime +30 -exec rm -rf {} + 2>/dev/null; exit $r`
+	`find %folder% -mindepth 1 -maxdepth 1 -type d -name "%digest%" -mtime +30 -exec test -f {}/clara-push \; -exec rm -rf {} + 2>/dev/null; exit $r`
+
+// anyDigest is the pattern of the names of folders that hold one program each.
+var anyDigest = strings.Repeat("[0-9a-f]", 64)
+
+// installCommand fills installScript in.
+func installCommand(folder, dir, packed, sum string) string {
+	return strings.NewReplacer("%dir%", dir, "%gz%", path.Base(packed), "%sum%", sum, "%folder%", folder, "%digest%", anyDigest).Replace(installScript)
+}
 
 func install(client *ssh.Client, folder, dir, packed, sum string) error {
 	session, err := client.NewSession()
@@ -137,13 +160,14 @@ func install(client *ssh.Client, folder, dir, packed, sum string) error {
 		return manifest.Fail(manifest.KindConnect, "agent", "%w", err)
 	}
 	defer session.Close()
-	text := strings.NewReplacer("%dir%", dir, "%gz%", path.Base(packed), "%sum%", sum, "%folder%", folder).Replace(installScript)
-	out, err := session.CombinedOutput("sh -c '" + text + "'")
+	out, err := session.CombinedOutput("sh -c '" + installCommand(folder, dir, packed, sum) + "'")
 	found, _, _ := strings.Cut(string(out), " ")
 	switch {
 	case err != nil && len(found) == 64 && found != sum:
 		return manifest.Fail(manifest.KindIntegrity, "agent", "the program arrived damaged: sha256 %.64s, expected %s", manifest.Plain(found), sum).
 			Advise("run the same command again")
+	case err != nil && bytes.Contains(out, []byte("No space left")):
+		return noRoom(folder, errNoRoom)
 	case err != nil:
 		return manifest.Fail(manifest.KindPermission, "agent", "the program could not be unpacked on the host: %s: %w", manifest.Plain(strings.TrimSpace(string(out))), err).
 			Advise("see that %s can be written and has room, or install clara-push on the host", folder)

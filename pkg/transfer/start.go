@@ -129,6 +129,7 @@ func parseMissing(printed string) (kernel, machine, home string, ok bool) {
 func (s *starter) explain(f *startFailure) error {
 	text := f.Error()
 	fail := manifest.Fail(manifest.KindPermission, "agent", "the agent did not start: %s", text)
+	_, _, home, missing := parseMissing(f.printed)
 	switch {
 	case strings.Contains(text, "sudo: not found") || strings.Contains(text, "sudo: command not found"):
 		return fail.Advise("the host has no sudo: push without --sudo, as a user who may use the engine or write to the repository")
@@ -136,6 +137,9 @@ func (s *starter) explain(f *startFailure) error {
 		return fail.Advise("install the clara-push package on the host and allow it without a password, in /etc/sudoers.d/clara-push: USER ALL=(root) NOPASSWD: /usr/bin/clara-push agent")
 	case strings.Contains(text, "Exec format error") || strings.Contains(text, "cannot execute binary"):
 		return fail.Advise("the program is damaged or for another platform: remove its folder on the host, or build one for the host and name it with --agent PATH")
+	case missing: // although it was just brought
+		return manifest.Fail(manifest.KindPermission, "agent", "the agent did not start: the program in %s on the host cannot be executed", manifest.Plain(s.folder(home))).
+			Advise("the folder may be mounted noexec; name another with --agent-dir, or install clara-push on the host")
 	case f.status == 126 || strings.Contains(text, "Permission denied"):
 		return fail.Advise("the folder may be mounted noexec; name another with --agent-dir, or install clara-push on the host")
 	case strings.Contains(text, "sftp") || strings.Contains(text, "This service allows"):
