@@ -31,13 +31,23 @@ func (s *SSH) Apply(ctx context.Context, p manifest.Plan, src Source, ev manifes
 			err = manifest.Fail(manifest.KindUnknown, "load", "interrupted after the host had everything: it goes on by itself").
 				Advise("run the same command again: it tells how that ended")
 		}
-		return manifest.Receipt{}, manifest.On(s.host, err)
+		err = manifest.On(s.host, err)
+		if committed.Load() && manifest.KindOf(err) == manifest.KindConnect {
+			err = pastCommit{err}
+		}
+		return manifest.Receipt{}, err
 	}
 	if m.Receipt == nil {
 		return manifest.Receipt{}, s.unexpected(m)
 	}
 	return *m.Receipt, nil
 }
+
+// pastCommit is a connection that was lost when the host was past its commit point: what became of the plan is not known
+// until the host tells.
+type pastCommit struct{ error }
+
+func (p pastCommit) Unwrap() error { return p.error }
 
 // carry uploads and waits for the agent's answer.
 func (s *SSH) carry(ctx context.Context, control *channel, k *call, p manifest.Plan, src Source, ev manifest.Events) (wire.Message, error) {

@@ -43,10 +43,27 @@ func Push(ctx context.Context, src Source, dst Target, o Options) (Result, error
 	p.pause.InitialInterval, p.pause.MaxInterval = 500*time.Millisecond, 20*time.Second
 	r, err := p.untilDone(ctx)
 	r.Took = time.Since(began)
-	if err != nil && ctx.Err() != nil {
+	switch ended := err != nil && ctx.Err() != nil; {
+	case p.past && (ended || manifest.KindOf(err) == manifest.KindConnect):
+		err = openEnded(err)
+	case ended:
 		err = stopped(ctx, err, isHere(dst))
 	}
 	return r, err
+}
+
+// openEnded says of err, which ended the push, that the host was past its commit point when it was last heard of.
+func openEnded(err error) error {
+	var f *manifest.Failure
+	if errors.As(err, &f) {
+		bare := *f
+		bare.Host, err = "", &bare // said once is enough
+	}
+	if manifest.KindOf(err) == manifest.KindUnknown {
+		return f
+	}
+	return manifest.Fail(manifest.KindUnknown, "load", "the connection was lost after the host had everything, and it goes on by itself: %w", err).
+		Advise("run the same command again: it tells how that ended")
 }
 
 // isHere reports whether dst is this machine: nothing is sent there, and no image is staged.
@@ -81,6 +98,7 @@ type push struct {
 	checked map[manifest.Digest]bool // of the source's blobs
 	losses  int
 	stale   int
+	past    bool // the host passed its commit point, and has not told what came of it
 
 	mu   sync.Mutex
 	sent int64 // raw bytes that an attempt had delivered, to see progress between losses
@@ -147,6 +165,7 @@ func (p *push) apply(ctx context.Context, r Result) (Result, error) {
 	}
 	var err error
 	r.Receipt, err = p.dst.Apply(ctx, plan, p.src, p.watch)
+	p.past = errors.As(err, new(pastCommit))
 	return r, p.blame(ctx, plan, err)
 }
 

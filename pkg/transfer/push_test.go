@@ -28,3 +28,60 @@ func TestWordsForThisMachine(t *testing.T) {
 		}
 	}
 }
+
+// lostTarget loses the connection in Apply, past the commit point or before, and is not heard of again.
+type lostTarget struct {
+	Target
+	lost  error
+	asked int
+}
+
+func (l *lostTarget) Platform() manifest.Platform {
+	return manifest.Platform{OS: "linux", Architecture: "amd64"}
+}
+
+func (l *lostTarget) Inventory(ctx context.Context, _ manifest.Query) (manifest.Inventory, error) {
+	if l.asked++; l.asked > 1 {
+		<-ctx.Done()
+		return manifest.Inventory{}, manifest.Fail(manifest.KindConnect, "connect", "no answer: %w", ctx.Err())
+	}
+	// What is left in the stage makes even an empty plan one that is applied.
+	return manifest.Inventory{Staged: []manifest.Staged{{}}}, nil
+}
+
+func (l *lostTarget) Apply(context.Context, manifest.Plan, Source, manifest.Events) (manifest.Receipt, error) {
+	return manifest.Receipt{}, l.lost
+}
+
+type noSource struct{ Source }
+
+func (noSource) Artifacts(context.Context, manifest.Platform) (manifest.Artifacts, error) {
+	return manifest.Artifacts{}, nil
+}
+
+// A host that was lost past its commit point may have changed: nobody may be told that it has not.
+func TestPushGivenUpPastTheCommitPoint(t *testing.T) {
+	lost := manifest.Fail(manifest.KindConnect, "", "lost the connection")
+	for _, tt := range []struct {
+		name string
+		lost error
+		want manifest.Kind
+	}{
+		{"past it", pastCommit{lost}, manifest.KindUnknown},
+		{"before it", lost, manifest.KindInterrupted},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			retry := func(e manifest.Event) {
+				if e.Step == manifest.StepRetry {
+					stop()
+				}
+			}
+			_, err := Push(ctx, noSource{}, &lostTarget{lost: tt.lost}, Options{Events: retry})
+			if manifest.KindOf(err) != tt.want {
+				t.Errorf("got %v of kind %s, want %s", err, manifest.KindOf(err), tt.want)
+			}
+		})
+	}
+}
