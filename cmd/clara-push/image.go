@@ -86,6 +86,7 @@ func runImage(ctx context.Context, images []string, host string, o imageOptions,
 	r.summary.addPush(res)
 	r.warnings(pushWarnings(host, res)...)
 	if err != nil {
+		r.notes(halfLines(host, res))
 		return manifest.On(host, err)
 	}
 	if o.dryRun {
@@ -95,8 +96,6 @@ func runImage(ctx context.Context, images []string, host string, o imageOptions,
 	if err := unreceipted(res); err != nil {
 		return manifest.On(host, err)
 	}
-	for _, line := range append(doneLines(host, res), receiptLines(host, res.Receipt)...) {
-		r.note(line)
-	}
+	r.notes(append(doneLines(host, res), receiptLines(host, res.Receipt)...))
 	return nil
 }

@@ -132,6 +132,7 @@ func runLoad(ctx context.Context, bundle, host string, o loadOptions, r *report)
 	r.summary.addLoad(res)
 	r.warnings(loadWarnings(named(host), res)...)
 	if err != nil {
+		r.notes(halfLines(named(host), res))
 		return manifest.On(host, err)
 	}
 	if o.dryRun {

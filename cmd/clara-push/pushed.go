@@ -46,6 +46,17 @@ func doneLines(host string, p pushed) []string {
 	return append(lines, fmt.Sprintf("%s: done in %s, %s", host, formatDuration(p.took), traffic(p)))
 }
 
+// halfLines says which names a push had moved when it failed.
+func halfLines(host string, p pushed) []string {
+	var lines []string
+	for _, d := range p.Receipt.Images {
+		if d.Changed() {
+			lines = append(lines, d.Ref+" → "+host+": named, before the push failed")
+		}
+	}
+	return append(lines, receiptLines(host, p.Receipt)...)
+}
+
 // doneLine reads "app:1 → gpu01: done in 1.8 s, 20.4 kB sent, 1.25 GB spared (2 of 3 layers were there)".
 func doneLine(host string, i manifest.ImagePlan, p pushed) string {
 	if i.Action != manifest.ActionLoad {

@@ -126,6 +126,13 @@ func (r *report) note(line string) {
 	r.say("%s", line)
 }
 
+// notes prints lines for people.
+func (r *report) notes(lines []string) {
+	for _, l := range lines {
+		r.note(l)
+	}
+}
+
 // interrupted answers the first signal.
 func (r *report) interrupted() {
 	r.note("interrupted, giving up in good order; once more ends at once")

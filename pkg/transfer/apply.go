@@ -35,12 +35,20 @@ func (s *SSH) Apply(ctx context.Context, p manifest.Plan, src Source, ev manifes
 		if committed.Load() && manifest.KindOf(err) == manifest.KindConnect {
 			err = pastCommit{err}
 		}
-		return manifest.Receipt{}, err
+		return partOf(m), err
 	}
 	if m.Receipt == nil {
 		return manifest.Receipt{}, s.unexpected(m)
 	}
 	return *m.Receipt, nil
+}
+
+// partOf is what a host had done when it failed.
+func partOf(m wire.Message) manifest.Receipt {
+	if m.Type != wire.TFailure || m.Receipt == nil {
+		return manifest.Receipt{}
+	}
+	return *m.Receipt
 }
 
 // pastCommit is a connection that was lost when the host was past its commit point: what became of the plan is not known

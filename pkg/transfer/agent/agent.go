@@ -245,13 +245,20 @@ func (s *session) send(m wire.Message) {
 
 // fail answers request id with err. What was cancelled because the session ends failed for the reason of that: a client
 // that was only asleep, and reads this when it wakes, shall connect again.
-func (s *session) fail(id uint64, err error) {
+func (s *session) fail(id uint64, err error) { s.failAfter(id, err, manifest.Receipt{}) }
+
+// failAfter is fail for what had done something already: done tells what.
+func (s *session) failAfter(id uint64, err error, done manifest.Receipt) {
 	s.mu.Lock()
 	if k := manifest.KindOf(err); s.gone != nil && (k == manifest.KindInternal || k == manifest.KindInterrupted) {
 		err = s.gone
 	}
 	s.mu.Unlock()
-	s.send(wire.Message{Type: wire.TFailure, ID: id, Failure: wire.Pack(err)})
+	m := wire.Message{Type: wire.TFailure, ID: id, Failure: wire.Pack(err)}
+	if len(done.Images)+len(done.Models) > 0 {
+		m.Receipt = &done
+	}
+	s.send(m)
 }
 
 func (s *session) events(id uint64) manifest.Events {

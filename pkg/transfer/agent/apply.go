@@ -34,7 +34,7 @@ func (s *session) apply(m wire.Message) error {
 		s.run, s.committed = nil, false
 		s.mu.Unlock()
 		if err != nil {
-			s.fail(m.ID, err)
+			s.failAfter(m.ID, err, receipt)
 			return
 		}
 		s.send(wire.Message{Type: wire.TReceipt, ID: m.ID, Receipt: &receipt})
