@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strings"
 
@@ -38,8 +39,20 @@ func (f *finder) localEngine(ctx context.Context) (*engine.Engine, error) {
 	defer f.mu.Unlock()
 	if f.engine == nil && f.failed == nil {
 		f.engine, f.failed = engine.Find(ctx, f.o.Engine)
+		f.failed = advisedHere(f.failed)
 	}
 	return f.engine, f.failed
+}
+
+// hereNotThere puts what helps with the engine of this machine in the place of what helps with that of a host.
+var hereNotThere = strings.NewReplacer("--host-engine", "--engine", manifest.AsRoot, "run sudo clara-push")
+
+func advisedHere(err error) error {
+	var f *manifest.Failure
+	if !errors.As(err, &f) {
+		return err
+	}
+	return f.Advise("%s", hereNotThere.Replace(f.Hint))
 }
 
 // read chooses how the engine gives away an image: blob by blob, or only as a whole.

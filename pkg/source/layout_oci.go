@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -147,6 +148,10 @@ func notInArchive(ref string, names []string) error {
 }
 
 func severalInArchive(path string, names []string) error {
+	force := inLayout
+	if info, err := os.Stat(home(path)); err == nil && !info.IsDir() {
+		force = inArchive
+	}
 	return manifest.Fail(manifest.KindUsage, "find image", "it holds several images: %s", list(names)).
-		Advise("say which: archive:%s:%s", path, names[0])
+		Advise("say which: %s%s:%s", force, path, names[0])
 }

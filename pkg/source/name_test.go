@@ -212,3 +212,28 @@ func TestOpenRefuses(t *testing.T) {
 		})
 	}
 }
+
+// What a hint says must work when it is done.
+func TestHintsOfThisMachine(t *testing.T) {
+	noEngine(t)
+	m, n := makeImage(t, 23, 1, "amd64", unchanged), makeImage(t, 24, 1, "amd64", unchanged)
+	blobs, one := m.blobs()
+	more, two := n.blobs()
+	both := layout(append(blobs, more...), nameIt(one, "docker.io/library/one:1"), nameIt(two, "docker.io/library/two:1"))
+	dir, tar := both.folder(t), file(t, "both.tar", both.tar(t))
+	for name, c := range map[string]struct{ image, engine, hint string }{
+		"several in a layout":   {dir, "", "say which: layout:" + dir + ":docker.io/library/one:1"},
+		"several in an archive": {tar, "", "say which: archive:" + tar + ":docker.io/library/one:1"},
+		"no socket":             {"engine://app:1", "unix:///gone", "start the engine, or name its socket with --engine unix:///path/of/docker.sock"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := open(t, Options{Engine: c.engine}, c.image)
+			if err == nil {
+				_, err = s.Artifacts(t.Context(), manifest.Platform{})
+			}
+			if hintOf(err) != c.hint {
+				t.Errorf("%v: the hint is %q, want %q", err, hintOf(err), c.hint)
+			}
+		})
+	}
+}
