@@ -156,7 +156,7 @@ func (r *report) record(v any) {
 	}
 	e := json.NewEncoder(r.out)
 	e.SetEscapeHTML(false)
-	// An error here is that nobody reads stdout any more, which must not stop a push.
+	// An error must not stop a push; finish tells it.
 	_ = e.Encode(v)
 }
 

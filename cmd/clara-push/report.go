@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -16,7 +17,8 @@ import (
 // A report tells a person on stderr, and with --json a program on stdout, what happens. Its methods may be called from
 // several goroutines.
 type report struct {
-	out, err io.Writer
+	out *outlet
+	err io.Writer
 
 	// Flags of the command line.
 	json, quiet, verbose bool
@@ -38,7 +40,7 @@ func newReport(stdio IO, args []string) *report {
 	if n := slices.Index(args, "--"); n >= 0 {
 		args = args[:n]
 	}
-	return &report{out: stdio.Out, err: stdio.Err, said: map[string]bool{}, json: slices.Contains(args, "--json")}
+	return &report{out: &outlet{w: stdio.Out}, err: stdio.Err, said: map[string]bool{}, json: slices.Contains(args, "--json")}
 }
 
 // section is the flags that say how much is told, and how.
@@ -177,6 +179,23 @@ func (r *report) finish(err error, code int) {
 		fmt.Fprintln(r.err, "  → "+manifest.Plain(f.Hint))
 	}
 	r.record(r.summary.closed(err, code))
+	if r.out.err != nil {
+		fmt.Fprintln(r.err, "clara-push: what should have been printed was lost: "+manifest.Plain(r.out.err.Error()))
+	}
+}
+
+// An outlet is stdout. It remembers why something could not be written, unless nobody wanted to read it.
+type outlet struct {
+	w   io.Writer
+	err error
+}
+
+func (o *outlet) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.EBADF) {
+		o.err = err
+	}
+	return n, err
 }
 
 // joined writes its parts as "a: b: c", safe to print, without the empty ones.

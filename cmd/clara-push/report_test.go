@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -127,6 +129,22 @@ func TestJSONIsFoundBeforeFlagsAreRead(t *testing.T) {
 	} {
 		if r, _, _ := aReport(tt.args...); r.json != tt.want {
 			t.Errorf("%q: json %v, want %v", tt.args, r.json, tt.want)
+		}
+	}
+}
+
+type failing struct{ error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.error }
+
+// A full disk under stdout is told, a reader who has seen enough is not.
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	for why, told := range map[error]bool{syscall.ENOSPC: true, syscall.EPIPE: false} {
+		var errs strings.Builder
+		r := newReport(IO{Out: failing{&os.PathError{Op: "write", Path: "/dev/stdout", Err: why}}, Err: &errs}, []string{"--json"})
+		r.finish(nil, 0)
+		if got := strings.Contains(errs.String(), why.Error()); got != told {
+			t.Errorf("%v: stderr has %q", why, errs.String())
 		}
 	}
 }
