@@ -41,6 +41,9 @@ A push that was interrupted goes on where it stopped when the same command is ru
 		Args: imagesAndHost,
 		RunE: func(c *cobra.Command, args []string) error {
 			images, host := args[:len(args)-1], args[len(args)-1]
+			if c.Flags().Changed("as") && o.as == "" { // of a variable that is not set, mostly
+				return manifest.Fail(manifest.KindUsage, "", "--as is empty").Advise("write --as NAME:TAG, or leave it out")
+			}
 			return within(c.Context(), o.timeout, func(ctx context.Context) error { return runImage(ctx, images, host, o, r) })
 		},
 	}
