@@ -153,6 +153,9 @@ func about(err error, what string) error {
 	if !errors.As(err, &f) {
 		return err
 	}
+	if strings.HasSuffix(f.Step, " "+what) {
+		return err
+	}
 	g := *f
 	g.Step = f.Step + " " + what
 	return &g

@@ -237,3 +237,11 @@ func TestHintsOfThisMachine(t *testing.T) {
 		})
 	}
 }
+
+// A failure that was tried again passes here several times.
+func TestAboutNamesOnce(t *testing.T) {
+	err := about(about(manifest.Fail(manifest.KindConnect, "read blob", "no answer"), "app:1"), "app:1")
+	if want := "read blob app:1: no answer"; err.Error() != want {
+		t.Errorf("%q, want %q", err, want)
+	}
+}
