@@ -30,7 +30,7 @@ func push(ctx context.Context, images []string, host string, o imageOptions, ev 
 		As: o.as, Platform: manifest.Platform(o.platform), Engine: o.engine, CacheDir: o.cacheDir, Events: ev,
 	})
 	if err != nil {
-		return p, err
+		return p, transfer.OfSource(err)
 	}
 	defer src.Close()
 	dst, err := connect(ctx, host, o.connection, ev)
@@ -95,7 +95,7 @@ func readAndConnect(ctx context.Context, dirs []string, host string, o modelOpti
 	go func() {
 		var err error
 		src, err = source.OpenModels(reading, dirs, source.ModelOptions{Config: o.config, CacheDir: o.cacheDir, Events: ev})
-		read <- err
+		read <- transfer.OfSource(err)
 	}()
 	select { // no host is bothered for a folder that is not there
 	case err := <-read:

@@ -43,7 +43,7 @@ const AsRoot = "take root's rights (--sudo with a HOST, sudo clara-push without)
 // known; outer code adds what it knows (usually the host) with In and keeps the kind.
 type Failure struct {
 	Kind Kind
-	Host string // as the user wrote it; empty for this machine
+	Host string // as the user wrote it; for this machine empty, or in so many words where there is a host besides
 	Step string // what was being done: "connect", "load image app:1"
 	Hint string // what to do, a sentence or a command; empty when nothing helps
 	Err  error  // why; never nil

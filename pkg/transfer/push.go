@@ -43,6 +43,9 @@ func Push(ctx context.Context, src Source, dst Target, o Options) (Result, error
 	p.pause.InitialInterval, p.pause.MaxInterval = 500*time.Millisecond, 20*time.Second
 	r, err := p.untilDone(ctx)
 	r.Took = time.Since(began)
+	if isHere(dst) {
+		err = plainly(err)
+	}
 	switch ended := err != nil && ctx.Err() != nil; {
 	case p.past && (ended || manifest.KindOf(err) == manifest.KindConnect):
 		err = openEnded(err)
@@ -133,7 +136,7 @@ func (p *push) once(ctx context.Context) (Result, error) {
 	}
 	artifacts, err := p.src.Artifacts(ctx, platform)
 	if err != nil {
-		return r, err
+		return r, OfSource(err)
 	}
 	r.Inventory, err = p.dst.Inventory(ctx, manifest.Ask(artifacts))
 	if err != nil {
@@ -180,7 +183,7 @@ func (p *push) blame(ctx context.Context, plan manifest.Plan, met error) error {
 		all = append(all, b.Digest)
 	}
 	if found := c.Verify(ctx, all, p.options.Events); found != nil {
-		return found
+		return OfSource(found)
 	}
 	return met
 }
@@ -208,7 +211,7 @@ func (p *push) check(ctx context.Context, plan manifest.Plan) error {
 		return nil
 	}
 	if err := c.Verify(ctx, digests, p.options.Events); err != nil {
-		return err
+		return OfSource(err)
 	}
 	for _, d := range digests {
 		p.checked[d] = true
@@ -283,7 +286,7 @@ func (p *push) afterLoss(ctx context.Context, lost error, progress bool) error {
 // givenUp says that lost was the end of a connection that had been there, so that something has arrived.
 func givenUp(lost error) error {
 	var f *manifest.Failure
-	if !errors.As(lost, &f) {
+	if !errors.As(lost, &f) || isOfSource(lost) { // of a registry, which says itself what to do
 		return lost
 	}
 	g := *f

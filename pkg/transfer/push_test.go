@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
+	"github.com/clara-push/clara-push/pkg/transfer/dial"
 )
 
 // Of a target on this machine nothing is said that holds for a wire and a stage only.
@@ -83,5 +84,36 @@ func TestPushGivenUpPastTheCommitPoint(t *testing.T) {
 				t.Errorf("got %v of kind %s, want %s", err, manifest.KindOf(err), tt.want)
 			}
 		})
+	}
+}
+
+// brokenSource is a registry that cannot be reached any more.
+type brokenSource struct{ Source }
+
+func (brokenSource) Artifacts(context.Context, manifest.Platform) (manifest.Artifacts, error) {
+	return manifest.Artifacts{}, manifest.Fail(manifest.KindNotFound, "find image", "the registry has it no more")
+}
+
+func (brokenSource) Open(context.Context, manifest.Descriptor, int64) (manifest.BlobReader, error) {
+	return nil, manifest.Fail(manifest.KindConnect, "read image", "the registry does not answer")
+}
+
+// TestFailuresOfTheSourceAreNotTheHosts shows that nobody is sent to the host for them, and that they end no connection.
+func TestFailuresOfTheSourceAreNotTheHosts(t *testing.T) {
+	host := &lostTarget{}
+	_, err := Push(t.Context(), brokenSource{}, host, Options{})
+	if err == nil || !strings.HasPrefix(manifest.On("gpu01", err).Error(), "this machine: find image") || host.asked != 0 {
+		t.Errorf("%v, the host was asked %d times", err, host.asked)
+	}
+	if _, err = Push(t.Context(), brokenSource{}, &Local{}, Options{Platform: manifest.Platform{OS: "linux"}}); err == nil || !strings.HasPrefix(err.Error(), "find image") {
+		t.Errorf("where there is no host: %v", err)
+	}
+	_, err = openUnhashed(t.Context(), brokenSource{}, manifest.Descriptor{}, 0)
+	s := &SSH{first: &dial.Conn{}, lost: false}
+	if s.lostBy(err); s.lost {
+		t.Error("the connection to the host was given up")
+	}
+	if got := givenUp(err); !errors.Is(got, err) {
+		t.Errorf("after many attempts: %v", got)
 	}
 }

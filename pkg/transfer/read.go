@@ -60,7 +60,7 @@ func openUnhashed(ctx context.Context, src Source, d manifest.Descriptor, offset
 	if c, ok := blob.(*manifest.Checked); ok {
 		c.Unhashed()
 	}
-	return blob, err
+	return blob, OfSource(err)
 }
 
 // blame finds out whether a blob that the host found damaged is so in the source already. It returns why it is, else err.
@@ -84,13 +84,13 @@ func (r *reading) blame(ctx context.Context, err error) error {
 func (r *reading) readThrough(ctx context.Context, d manifest.Descriptor) error {
 	blob, err := r.src.Open(ctx, d, 0)
 	if err != nil {
-		return err
+		return OfSource(err)
 	}
 	defer blob.Close()
 	for err == nil && ctx.Err() == nil {
 		_, err = io.CopyN(io.Discard, blob, manifest.ChunkSize)
 	}
-	return err
+	return OfSource(err)
 }
 
 // readRange reads the chunks run of d; from opened when that is at the beginning and r is too.
@@ -121,16 +121,16 @@ func atEnd(blob io.Reader, d manifest.Descriptor, run span) error {
 		return nil
 	}
 	if n > 0 {
-		return manifest.Fail(manifest.KindIntegrity, "read", "blob %s is longer than its %d bytes", d.Digest, d.Size)
+		return OfSource(manifest.Fail(manifest.KindIntegrity, "read", "blob %s is longer than its %d bytes", d.Digest, d.Size))
 	}
 	return sourceFailure(d, err)
 }
 
 func sourceFailure(d manifest.Descriptor, err error) error {
-	if manifest.KindOf(err) != manifest.KindInternal {
-		return err
+	if manifest.KindOf(err) == manifest.KindInternal {
+		err = manifest.Fail(manifest.KindIntegrity, "read", "blob %s: %w", d.Digest, err)
 	}
-	return manifest.Fail(manifest.KindIntegrity, "read", "blob %s: %w", d.Digest, err)
+	return OfSource(err)
 }
 
 func (r *reading) readChunk(ctx context.Context, d manifest.Descriptor, index int, blob io.Reader) error {

@@ -66,7 +66,7 @@ func (r *reading) readSmall(ctx context.Context, f manifest.BlobPlan, p *pack) e
 	}
 	file, err := r.src.Open(ctx, f.Descriptor, 0)
 	if err != nil {
-		return err
+		return OfSource(err)
 	}
 	defer file.Close()
 	at := len(p.buf)

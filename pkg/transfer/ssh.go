@@ -120,7 +120,7 @@ func (s *SSH) greet(ctx context.Context) error {
 
 // lostBy notes that nothing more can be had of the connection when err says so.
 func (s *SSH) lostBy(err error) error {
-	if manifest.KindOf(err) == manifest.KindConnect || s.first.Err() != nil {
+	if manifest.KindOf(err) == manifest.KindConnect && !isOfSource(err) || s.first.Err() != nil {
 		s.drop()
 	}
 	return err
