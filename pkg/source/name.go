@@ -8,6 +8,7 @@ import (
 
 	"github.com/clara-push/clara-push/pkg/manifest"
 	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
 )
 
 // place is where a name says that the image is.
@@ -91,6 +92,10 @@ func hostRef(name string) (string, error) {
 	named, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
 		return "", manifest.Fail(manifest.KindUsage, "find image", "%.200q is not an image name: %w", name, err).
+			Advise("name it on the host with --as NAME:TAG")
+	}
+	if reference.FamiliarName(named) == string(digest.SHA256) { // engines take it for a digest
+		return "", manifest.Fail(manifest.KindUsage, "find image", "%.200q is a digest, not an image name", name).
 			Advise("name it on the host with --as NAME:TAG")
 	}
 	tag := "latest"

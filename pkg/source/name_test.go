@@ -28,6 +28,7 @@ func TestHostRef(t *testing.T) {
 		"":                                "",
 		strings.Repeat("a", 64):           "", // an image ID
 		"../app":                          "",
+		"sha256:" + digest[8:]:            "",
 		"app 1":                           "",
 		"registry.example.com/a:1\x1b[2J": "",
 	} {
@@ -190,6 +191,7 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		"no name":                  {nil, "", manifest.KindUsage},
 		"--as for two":             {[]string{a, b}, "x:1", manifest.KindUsage},
+		"--as with a digest":       {[]string{a}, "app:1@sha256:" + strings.Repeat("a", 64), manifest.KindUsage},
 		"one name for two":         {[]string{a, b}, "", manifest.KindUsage},
 		"no such file":             {[]string{"./gone.tar"}, "", manifest.KindNotFound},
 		"no such archive":          {[]string{"archive:gone"}, "", manifest.KindNotFound},

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 
 	"github.com/clara-push/clara-push/pkg/manifest"
@@ -88,6 +89,10 @@ func checkNames(names []string, o Options) error {
 	if len(names) > 1 {
 		return manifest.Fail(manifest.KindUsage, "find image", "--as names one image, but %d are given", len(names)).
 			Advise("push them one by one")
+	}
+	if strings.Contains(o.As, "@") {
+		return manifest.Fail(manifest.KindUsage, "find image", "--as %.200q has a digest: the engine there finds it out itself", o.As).
+			Advise("write --as NAME:TAG")
 	}
 	_, err := hostRef(o.As)
 	return err
