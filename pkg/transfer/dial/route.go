@@ -3,7 +3,6 @@ package dial
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 
@@ -82,11 +81,11 @@ func (p *planner) hops(ctx context.Context, name string, asked Host, o Options) 
 	if o.ConnectTimeout > 0 {
 		s.timeout = o.ConnectTimeout
 	}
-	key := fmt.Sprintf("%s@%s:%d", s.user, s.host, s.port)
-	if p.seen[key] || len(p.seen) >= maxHops {
-		return nil, manifest.Fail(manifest.KindUsage, "read ssh_config", "the jump hosts go round in a circle: %s comes twice", key)
+	as := asked.String() // its address may come twice: what a private one means depends on from where it is seen
+	if p.seen[as] || len(p.seen) >= maxHops {
+		return nil, manifest.Fail(manifest.KindUsage, "read ssh_config", "the jump hosts go round in a circle, or are too many: %s", as)
 	}
-	p.seen[key] = true
+	p.seen[as] = true
 	before, err := p.jumps(ctx, s.jump, o)
 	if err != nil {
 		return nil, err

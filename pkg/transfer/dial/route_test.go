@@ -40,6 +40,7 @@ func TestRoutesAsSSH(t *testing.T) {
 			known: all + known(inner.bracketedAlias(), inner.host["ed25519"])},
 		{name: "two by configuration", config: "Host box\n ProxyJump self\nHost self\n ProxyJump outer\n HostName localhost\n Port " + fmt.Sprint(inner.port) + "\n HostKeyAlias " + inner.bracketedAlias() + "\n",
 			known: all + known(inner.bracketedAlias(), inner.host["ed25519"])},
+		{name: "one address twice", config: "Host box\n ProxyJump also\nHost also\n HostName 127.0.0.1\n Port " + fmt.Sprint(inner.port) + "\n", known: all},
 		{name: "jump host unknown", config: "Host box\n ProxyJump outer\n", known: noOuter, want: manifest.KindHostKey},
 		{name: "host behind unknown", config: "Host box\n ProxyJump outer\n", known: noInner, want: manifest.KindHostKey},
 		{name: "wrong user on jump host", config: "Host box\n ProxyJump nobody-like-this@outer\n", known: all, want: manifest.KindAuth},
