@@ -26,8 +26,16 @@ func isOfSource(err error) bool {
 
 // plainly leaves out where a failure was, when there is only one place where it could be.
 func plainly(err error) error {
+	if !isOfSource(err) {
+		return err
+	}
+	return hostless(err)
+}
+
+// hostless is the failure in err without a host's name; an error that is none stays as it is.
+func hostless(err error) error {
 	var f *manifest.Failure
-	if !errors.As(err, &f) || f.Host != here {
+	if !errors.As(err, &f) {
 		return err
 	}
 	g := *f

@@ -57,15 +57,11 @@ func Push(ctx context.Context, src Source, dst Target, o Options) (Result, error
 
 // openEnded says of err, which ended the push, that the host was past its commit point when it was last heard of.
 func openEnded(err error) error {
-	var f *manifest.Failure
-	if errors.As(err, &f) {
-		bare := *f
-		bare.Host, err = "", &bare // said once is enough
-	}
 	if manifest.KindOf(err) == manifest.KindUnknown {
-		return f
+		return err
 	}
-	return manifest.Fail(manifest.KindUnknown, "load", "the connection was lost after the host had everything, and it goes on by itself: %w", err).
+	// The host's name is said once, around all.
+	return manifest.Fail(manifest.KindUnknown, "load", "the connection was lost after the host had everything, and it goes on by itself: %w", hostless(err)).
 		Advise("run the same command again: it tells how that ended")
 }
 
