@@ -221,8 +221,6 @@ func runBundle(ctx context.Context, o bundleOptions, r *report) error {
 		r.result(b.planLines(o.output))
 		return nil
 	}
-	for _, line := range b.doneLines(o.output) {
-		r.note(line)
-	}
+	r.notes(b.doneLines(o.output))
 	return nil
 }

@@ -142,9 +142,7 @@ func runLoad(ctx context.Context, bundle, host string, o loadOptions, r *report)
 	if err := unloaded(res); err != nil {
 		return manifest.On(host, err)
 	}
-	for _, line := range append(loadedLines(named(host), res), res.server.lines()...) {
-		r.note(line)
-	}
+	r.notes(append(loadedLines(named(host), res), res.server.lines()...))
 	return nil
 }
 

@@ -146,8 +146,6 @@ func runModel(ctx context.Context, dirs []string, host string, o modelOptions, r
 	if err := unplaced(res); err != nil {
 		return manifest.On(host, err)
 	}
-	for _, line := range slices.Concat(modelDoneLines(host, res), res.server.lines(), receiptLines(host, res.Receipt)) {
-		r.note(line)
-	}
+	r.notes(slices.Concat(modelDoneLines(host, res), res.server.lines(), receiptLines(host, res.Receipt)))
 	return nil
 }

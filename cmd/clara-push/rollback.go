@@ -98,9 +98,7 @@ func runChange(ctx context.Context, host string, what manifest.Selection, o conn
 		r.summary.Models = append(r.summary.Models, sumDone(d))
 		r.note(fmt.Sprintf("%s → %s: %s", d.Name, named(host), putBack(d)))
 	}
-	for _, line := range receiptLines(named(host), receipt) {
-		r.note(line)
-	}
+	r.notes(receiptLines(named(host), receipt))
 	return nil
 }
 

@@ -67,9 +67,7 @@ func runVerify(ctx context.Context, path string, o trustOptions, r *report) erro
 	}
 	sum.Right = true
 	r.summary.Seconds = time.Since(began).Seconds()
-	for _, line := range sum.lines(path, signed, time.Since(began)) {
-		r.note(line)
-	}
+	r.notes(sum.lines(path, signed, time.Since(began)))
 	r.warnings(c.Warnings...)
 	return nil
 }
